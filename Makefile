@@ -1,0 +1,86 @@
+# `make` lists the targets. GNU make 4 or newer, a POSIX shell, Go, and what `make deps` installs.
+
+GO        ?= go
+BIN       := $(CURDIR)/bin
+DATA      ?= ./kms11-data
+LISTEN    ?= 127.0.0.1:8080
+FUZZTIME  ?= 30s
+BENCHARGS ?=
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# A throwaway SoftHSM2 token for the command that follows.
+with_token := ./softhsm-config/with-softhsm.sh
+# The virtual environment that the tests with Python clients look for.
+python_clients := $(BIN)/python-clients
+# integration/clients needs more than Go and SoftHSM2: `make integration` runs it.
+test_packages = $$($(GO) list ./... | grep -v '/integration/clients$$')
+# Analysers come pinned from tools/go.mod, which keeps them out of the product's own modules.
+staticcheck := $(BIN)/tools/staticcheck
+govulncheck := $(BIN)/tools/govulncheck
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench integration-deps integration clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+deps: ## install SoftHSM2 and a C compiler where they are missing
+	@sh softhsm-config/deps.sh
+
+build: ## build bin/kms11
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o $(BIN)/kms11 ./cmd/kms11
+
+run: deps build ## serve on LISTEN with the data directory DATA
+	$(BIN)/kms11 serve --data $(DATA) --listen $(LISTEN)
+
+test: deps check ## check the code and run every test that needs only Go and SoftHSM2
+	$(with_token) $(GO) test -race -timeout 15m $(test_packages)
+
+check: fmt vet staticcheck
+
+fmt:
+	@unformatted=$$(find . -name '*.go' -not -path '*/node_modules/*' -exec $$($(GO) env GOROOT)/bin/gofmt -l {} +); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck: $(staticcheck)
+	$(staticcheck) ./...
+
+# govulncheck leaves with 3 when it found something; any other failure here is that its database
+# cannot be reached, or a defect of the module that the other targets show too.
+vulncheck: $(govulncheck)
+	@$(govulncheck) ./... >$(BIN)/vulncheck.log 2>&1; code=$$?; \
+	if [ $$code -ne 0 ] && grep -q 'fetching vulnerabilities' $(BIN)/vulncheck.log; then \
+		echo "govulncheck: the vulnerability database cannot be reached from here: nothing was checked"; \
+	else cat $(BIN)/vulncheck.log; exit $$code; fi
+
+lint: vet staticcheck vulncheck ## vet, staticcheck, govulncheck
+
+$(BIN)/tools/%: tools/go.mod tools/go.sum
+	@mkdir -p $(@D)
+	cd tools && $(GO) build -buildvcs=false -o $(@D)/ $$($(GO) list -f '{{.ImportPath}}' tool | grep '/$*$$')
+	@touch $@
+
+fuzz: deps ## run each fuzz target for FUZZTIME
+	@for package in $$($(GO) list ./... | grep -v /integration); do \
+		for target in $$($(with_token) $(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(with_token) $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+bench: deps build ## measure the server against its floors (BENCHARGS passes flags)
+	$(GO) run ./integration/bench $(BENCHARGS)
+
+integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScript where they are missing
+	@sh integration/clients/install.sh $(python_clients)
+
+integration: deps build ## run AWS's clients and every black-box test against bin/kms11
+	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -v ./integration/clients
+	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m ./integration
+
+clean: ## remove what was built or installed below this directory; never a data directory
+	rm -rf $(BIN) integration/clients/node/node_modules

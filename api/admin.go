@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kms11/kms11/ops"
+)
+
+// Admin serves the administration of a running server on a unix socket that only its own user can
+// open: the store is locked while it is served, so the command line asks the server.
+type Admin struct {
+	path   string
+	server *http.Server
+}
+
+// Status is what GET /status on the admin socket answers.
+type Status struct {
+	Version string `json:"version"`
+	Healthy bool   `json:"healthy"`
+	Problem string `json:"problem,omitempty"`
+	ops.Status
+}
+
+// ListenAdmin serves on the socket at path until Close. A socket that an earlier server left is
+// replaced; the caller holds the lock of the data directory.
+func ListenAdmin(path string, service *ops.Service, version string) (*Admin, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	listener, err := listenPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+		defer cancel()
+		status := Status{Version: version, Healthy: true}
+		var err error
+		if status.Status, err = service.Status(ctx); err == nil {
+			err = service.Health(ctx)
+		}
+		if err != nil {
+			status.Healthy, status.Problem = false, err.Error()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(status) // a client that has gone does not concern the server
+	})
+	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
+	go func() { _ = a.server.Serve(listener) }() // ends with Close
+	return a, nil
+}
+
+// Close stops serving and removes the socket.
+func (a *Admin) Close() error {
+	return errors.Join(a.server.Close(), os.Remove(a.path))
+}
+
+// listenPrivate listens on a unix socket of mode 0600. The socket is made in a directory that only
+// its owner can enter and is moved into place once its mode is set, so that there is no moment in
+// which others could connect.
+func listenPrivate(path string) (net.Listener, error) {
+	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(private)
+	made := filepath.Join(private, "s")
+	listener, err := net.Listen("unix", made)
+	if err != nil {
+		return nil, err
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	err = os.Chmod(made, 0o600)
+	if err == nil {
+		err = os.Rename(made, path)
+	}
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// AdminClient speaks to the admin socket at path.
+func AdminClient(path string) *http.Client {
+	return &http.Client{
+		Timeout: 30 * time.Second,
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}},
+	}
+}

@@ -1,0 +1,161 @@
+// Package api speaks AWS JSON 1.1 over HTTP: it finds the operation, reads and authenticates the
+// request, hands it to package ops and renders the answer or the error. It decides nothing about
+// keys.
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/ops"
+)
+
+// MaxBody is the largest request body in bytes. The largest valid request is a PutKeyPolicy of
+// 131,072 characters, each up to six bytes when escaped.
+const MaxBody = 1 << 20
+
+const (
+	targetPrefix = "TrentService."
+	contentType  = "application/x-amz-json-1.1"
+)
+
+// Authenticator says who sent a request, with its body already read.
+type Authenticator interface {
+	Authenticate(r *http.Request, body []byte) (ops.Call, error)
+}
+
+// Handler serves the KMS API. It is safe for concurrent use.
+type Handler struct {
+	service       *ops.Service
+	authenticator Authenticator
+	log           *slog.Logger
+	buffers       sync.Pool
+}
+
+// NewHandler makes the handler of the KMS API at "/" and of the health check at "/healthz".
+func NewHandler(service *ops.Service, authenticator Authenticator, log *slog.Logger) *Handler {
+	return &Handler{
+		service:       service,
+		authenticator: authenticator,
+		log:           log,
+		buffers:       sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/healthz" {
+		h.health(w, r)
+		return
+	}
+	requestID := newRequestID()
+	w.Header()["X-Amzn-Requestid"] = []string{requestID}
+	buffer := h.buffers.Get().(*bytes.Buffer)
+	defer h.release(buffer)
+	output, err := h.invoke(w, r, requestID, buffer)
+	buffer.Reset() // the request has been decoded; the answer takes its place
+	if err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	if err := encode(buffer, output); err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	respond(w, http.StatusOK, buffer.Bytes())
+}
+
+// invoke takes a request to its operation and turns a panic there into an error.
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, requestID string, body *bytes.Buffer) (output any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic in an operation", "requestId", requestID, "stack", string(debug.Stack()))
+			output, err = nil, kms.KMSInternalException.Err()
+		}
+	}()
+	operation, err := h.target(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := readBody(w, r, body); err != nil {
+		return nil, err
+	}
+	call, err := h.authenticator.Authenticate(r, body.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	call.RequestID = requestID
+	return operation.Invoke(r.Context(), h.service, &call, body.Bytes())
+}
+
+// target finds the operation that a request names.
+func (h *Handler) target(r *http.Request) (ops.Operation, error) {
+	if r.Method != http.MethodPost || r.URL.Path != "/" {
+		return ops.Operation{}, kms.UnknownOperationException.Err()
+	}
+	name, found := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
+	operation, known := h.service.Operation(name)
+	if !found || !known || !strings.HasPrefix(r.Header.Get("Content-Type"), contentType) {
+		return ops.Operation{}, kms.UnknownOperationException.Err()
+	}
+	return operation, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
+	if r.ContentLength > MaxBody {
+		return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
+	}
+	if _, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody)); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
+		}
+		return kms.Errorf(kms.SerializationException, "The request body could not be read.").Because(err)
+	}
+	return nil
+}
+
+func respond(w http.ResponseWriter, status int, body []byte) {
+	w.Header()["Content-Type"] = []string{contentType}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone does not concern the server
+}
+
+// release wipes a buffer, which may have held plaintext, and keeps it for the next request.
+func (h *Handler) release(buffer *bytes.Buffer) {
+	if buffer.Cap() > 64<<10 {
+		return
+	}
+	used := buffer.Bytes()
+	clear(used[:cap(used)])
+	buffer.Reset()
+	h.buffers.Put(buffer)
+}
+
+// health answers load balancers: 200 while the token and the store answer, else 503.
+func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	status, text := http.StatusOK, "ok\n"
+	if err := h.service.Health(ctx); err != nil {
+		h.log.Warn("unhealthy", "error", err)
+		status, text = http.StatusServiceUnavailable, "unavailable\n"
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}
+
+func newRequestID() string {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
+	return kms.FormatUUID(random)
+}

@@ -1,0 +1,53 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// encode writes an operation's output as JSON; operations without output have an empty body.
+func encode(buffer *bytes.Buffer, output any) error {
+	if output == nil {
+		return nil
+	}
+	encoder := json.NewEncoder(buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(output); err != nil {
+		return err
+	}
+	buffer.Truncate(buffer.Len() - 1) // the encoder's newline
+	return nil
+}
+
+// errorBody is the body of every error. Errors of the authorisation layer spell their text's
+// member with a capital M.
+type errorBody struct {
+	Type           string `json:"__type"`
+	Message        string `json:"message,omitempty"`
+	CapitalMessage string `json:"Message,omitempty"`
+}
+
+// fail is the one place that turns an error into an answer. What is not known to be for clients
+// becomes KMSInternalException without a text; its cause goes to the log.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
+	known := kms.AsError(err)
+	status := known.Code.Status()
+	if status >= http.StatusInternalServerError {
+		h.log.Error("request failed", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
+	} else {
+		h.log.Debug("request refused", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
+	}
+	body := errorBody{Type: string(known.Code), Message: known.Message}
+	if known.Code == kms.AccessDeniedException {
+		body.Message, body.CapitalMessage = "", known.Message
+	}
+	text, encodeErr := json.Marshal(body)
+	if encodeErr != nil {
+		text = []byte(`{"__type":"KMSInternalException"}`)
+	}
+	w.Header().Set("X-Amzn-ErrorType", string(known.Code))
+	respond(w, status, text)
+}

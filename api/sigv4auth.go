@@ -1,0 +1,58 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/sigv4"
+)
+
+// serviceName is KMS's name in a credential scope.
+const serviceName = "kms"
+
+// SigV4 authenticates requests by their AWS Signature Version 4.
+type SigV4 struct {
+	verifier *sigv4.Verifier
+}
+
+// NewSigV4 verifies signatures against the service's access keys, for one Region.
+func NewSigV4(service *ops.Service, region string) *SigV4 {
+	return &SigV4{verifier: sigv4.NewVerifier(sigv4.Config{
+		Service:  serviceName,
+		RegionOK: func(r string) bool { return r == region },
+		Lookup: func(ctx context.Context, accessKeyID string) (sigv4.Credential, error) {
+			secret, caller, err := service.Credential(ctx, accessKeyID)
+			if errors.Is(err, ops.ErrUnknownAccessKey) {
+				return sigv4.Credential{}, sigv4.ErrUnknownKey
+			}
+			return sigv4.Credential{Secret: secret, Value: caller}, err
+		},
+	})}
+}
+
+// refusals are AWS's codes for what sigv4 refuses.
+func refusals() map[sigv4.Kind]kms.ErrorCode {
+	return map[sigv4.Kind]kms.ErrorCode{
+		sigv4.MissingAuthenticationToken: kms.MissingAuthenticationTokenException,
+		sigv4.IncompleteSignature:        kms.IncompleteSignatureException,
+		sigv4.InvalidSignature:           kms.InvalidSignatureException,
+		sigv4.UnrecognizedClient:         kms.UnrecognizedClientException,
+		sigv4.ExpiredToken:               kms.ExpiredTokenException,
+	}
+}
+
+// Authenticate implements Authenticator.
+func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
+	result, err := a.verifier.Verify(r, body)
+	var refusal *sigv4.Error
+	if errors.As(err, &refusal) {
+		return ops.Call{}, &kms.Error{Code: refusals()[refusal.Kind], Message: refusal.Message}
+	}
+	if err != nil {
+		return ops.Call{}, err
+	}
+	return ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}, nil
+}

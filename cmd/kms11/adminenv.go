@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/kms11/kms11/ops"
+)
+
+// adminEnv is the content of admin.env: what a shell sources to use the server as administrator.
+type adminEnv struct {
+	accessKey ops.AccessKey
+	region    string
+	endpoint  string
+}
+
+func writeAdminEnv(path string, e adminEnv) error {
+	return writeFile(path, []byte(fmt.Sprintf(`# kms11 administrator. Source this file: . %s
+export AWS_ACCESS_KEY_ID=%s
+export AWS_SECRET_ACCESS_KEY=%s
+export AWS_REGION=%s
+export AWS_DEFAULT_REGION=%s
+export AWS_ENDPOINT_URL_KMS=%s
+`, shellQuote(path), e.accessKey.ID, e.accessKey.Secret, e.region, e.region, e.endpoint)))
+}
+
+// updateAdminEnv sets Region and endpoint in admin.env and leaves the rest. Where the file has
+// been taken away, it stays away.
+func updateAdminEnv(path, region, endpoint string) error {
+	text, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	updated := string(text)
+	for name, value := range map[string]string{
+		"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL_KMS": endpoint,
+	} {
+		line := regexp.MustCompile(`(?m)^export ` + name + `=.*$`)
+		updated = line.ReplaceAllLiteralString(updated, "export "+name+"="+value)
+	}
+	if updated == string(text) {
+		return nil
+	}
+	return writeFile(path, []byte(updated))
+}
+
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

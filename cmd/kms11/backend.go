@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+
+	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/keystore/boltengine"
+	"github.com/kms11/kms11/ops"
+)
+
+// backend is an open domain with the store that belongs to it.
+type backend struct {
+	tokens []*hsm.Token
+	domain *hsm.Domain
+	engine keystore.Engine
+	store  *keystore.Store
+	lock   *os.File
+}
+
+// lockData makes the data directory if it is missing and keeps a second server out of it, from
+// before the token is touched.
+func (b *backend) lockData(data string) error {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	dir, err := os.Open(data)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		dir.Close()
+		return fmt.Errorf("another kms11 uses the data directory %s: stop it first", data)
+	}
+	b.lock = dir
+	return nil
+}
+
+// openTokens logs in to the tokens of the configuration, or to the data directory's own.
+func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.Logger) error {
+	uris, err := tokenURIs(c, p)
+	if err != nil {
+		return err
+	}
+	for _, uri := range uris {
+		for _, warning := range uri.Warnings() {
+			log.Warn(warning, "token", uri.String())
+		}
+		token, err := hsm.OpenToken(ctx, hsm.Config{
+			URI:         uri,
+			Sessions:    c.Sessions,
+			Handles:     c.Handles,
+			RunMessages: c.Run.Messages,
+			RunSeconds:  c.Run.Seconds,
+			Logger:      log,
+		})
+		if err != nil {
+			return fmt.Errorf("token %s: %w", uri, err)
+		}
+		b.tokens = append(b.tokens, token)
+	}
+	return nil
+}
+
+func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
+	if len(c.Tokens) == 0 {
+		uri, err := useLocalToken(p)
+		return []hsm.URI{uri}, err
+	}
+	var uris []hsm.URI
+	for _, text := range c.Tokens {
+		uri, err := hsm.ParseURI(text)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		uris = append(uris, uri)
+	}
+	return uris, nil
+}
+
+// open opens an existing keystore and the domain that its header names.
+func (b *backend) open(ctx context.Context, p paths) error {
+	engine, err := boltengine.Open(p.keystore)
+	if err != nil {
+		return err
+	}
+	b.engine = engine
+	header, err := keystore.ReadHeader(ctx, b.engine)
+	if err != nil {
+		return mismatchError{fmt.Errorf("keystore %s: %w", p.keystore, err)}
+	}
+	if b.domain, err = hsm.OpenDomain(ctx, b.tokens, header.Domain); err != nil {
+		if errors.Is(err, hsm.ErrWrongToken) {
+			return mismatchError{fmt.Errorf("keystore %s belongs to another token (domain %s): %w: name the token it was made with, or another data directory", p.keystore, header.Domain.ID, err)}
+		}
+		return err
+	}
+	if b.store, err = keystore.Open(ctx, b.engine, b.domain, keystore.Options{}); err != nil {
+		return mismatchError{fmt.Errorf("keystore %s: %w", p.keystore, err)}
+	}
+	return nil
+}
+
+// create makes the domain's keys in the tokens, then the keystore, then the administrator, whose
+// access key it returns.
+func (b *backend) create(ctx context.Context, c Config, p paths) (ops.AccessKey, error) {
+	var err error
+	if b.domain, err = hsm.CreateDomain(ctx, b.tokens); err != nil {
+		return ops.AccessKey{}, err
+	}
+	engine, err := boltengine.Create(p.keystore)
+	if err != nil {
+		return ops.AccessKey{}, err
+	}
+	b.engine = engine
+	if b.store, err = keystore.Create(ctx, b.engine, b.domain.Describe(), b.domain); err != nil {
+		return ops.AccessKey{}, err
+	}
+	return b.service(c).CreateAdministrator(ctx)
+}
+
+func (b *backend) service(c Config) *ops.Service {
+	return ops.New(ops.Config{Store: b.store, Domain: b.domain, Account: c.Account, Region: c.Region})
+}
+
+// close releases what is open, in the reverse order of opening.
+func (b *backend) close() error {
+	var errs []error
+	if b.store != nil {
+		errs = append(errs, b.store.Close())
+	}
+	if b.engine != nil {
+		errs = append(errs, b.engine.Close())
+	}
+	if b.domain != nil {
+		errs = append(errs, b.domain.Close())
+	}
+	for _, token := range b.tokens {
+		errs = append(errs, token.Close())
+	}
+	if b.lock != nil {
+		errs = append(errs, b.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+var _ keystore.Authenticator = (*hsm.Domain)(nil)

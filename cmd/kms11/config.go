@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/kms11/kms11/hsm"
+)
+
+// Config is every setting of kms11. It is read from a YAML file (serve --config FILE); each
+// setting can be overridden by an environment variable named KMS11_ and the path of the field,
+// such as KMS11_LISTEN, KMS11_RUN_MESSAGES or KMS11_TOKENS (a list: separated by spaces).
+// Command-line flags win over both. An unknown field is an error.
+type Config struct {
+	// Data is the directory of the keystore, of admin.env, of the admin socket and, unless Tokens
+	// names others, of kms11's own SoftHSM2 token.
+	Data string `yaml:"data"`
+	// Listen is the address of the KMS endpoint. Any address but a loopback one needs TLS.
+	Listen string `yaml:"listen"`
+	// Account is the AWS account id of the server's administrator: 12 digits.
+	Account string `yaml:"account"`
+	// Region is the AWS Region that the endpoint serves.
+	Region string `yaml:"region"`
+	// Dev accepts any access key as its account's root user, without checking signatures, and any
+	// Region. Only on a loopback address.
+	Dev bool `yaml:"dev"`
+	// TLS names the PEM files of the server's certificate chain and private key.
+	TLS TLSConfig `yaml:"tls"`
+	// Tokens are the PKCS #11 URIs (RFC 7512) of the tokens of the domain, each with module-path
+	// and pin-source. None: kms11 makes a SoftHSM2 token of its own in Data.
+	Tokens []string `yaml:"tokens"`
+	// Sessions is the number of sessions opened with each token for long calls (private-key
+	// operations, key-pair generation); 0 means one for each processor.
+	Sessions int `yaml:"sessions"`
+	// Handles bounds the session objects kept in each token; 0 means 32768.
+	Handles int `yaml:"handles"`
+	// Run limits how long one derived message key is used.
+	Run RunConfig `yaml:"run"`
+	// Log sets what is logged on standard error.
+	Log LogConfig `yaml:"log"`
+}
+
+// TLSConfig names PEM files; both or none.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// RunConfig bounds a run of messages under one derived key. 1 message means strictly one key for
+// each call, as AWS KMS does it, at the price of a derivation for each.
+type RunConfig struct {
+	Messages int `yaml:"messages"` // 0 means 65536
+	Seconds  int `yaml:"seconds"`  // 0 means 60
+}
+
+// LogConfig chooses the level (debug, info, warn, error) and the format (text, json).
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+func defaultConfig() Config {
+	return Config{
+		Data:    "kms11-data",
+		Listen:  "127.0.0.1:8080",
+		Account: "000000000000",
+		Region:  "us-east-1",
+		Log:     LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// loadConfig reads the file, if one is named, over the defaults, and the environment over both.
+func loadConfig(file string, environment func(string) (string, bool)) (Config, error) {
+	config := defaultConfig()
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return config, fmt.Errorf("config: %w", err)
+		}
+		decoder := yaml.NewDecoder(bytes.NewReader(text))
+		decoder.KnownFields(true)
+		if err := decoder.Decode(&config); err != nil && !errors.Is(err, io.EOF) {
+			return config, fmt.Errorf("config: %s: %s", file, oneLine(err))
+		}
+	}
+	return config, override(reflect.ValueOf(&config).Elem(), "KMS11", environment)
+}
+
+// override sets each field for which the environment has a variable.
+func override(v reflect.Value, prefix string, environment func(string) (string, bool)) error {
+	for i := range v.NumField() {
+		name := prefix + "_" + strings.ToUpper(v.Type().Field(i).Tag.Get("yaml"))
+		field := v.Field(i)
+		if field.Kind() == reflect.Struct {
+			if err := override(field, name, environment); err != nil {
+				return err
+			}
+			continue
+		}
+		text, set := environment(name)
+		if !set {
+			continue
+		}
+		var err error
+		switch field.Kind() {
+		case reflect.String:
+			field.SetString(text)
+		case reflect.Slice:
+			field.Set(reflect.ValueOf(strings.Fields(text)))
+		case reflect.Int:
+			var n int64
+			n, err = strconv.ParseInt(text, 10, 32)
+			field.SetInt(n)
+		case reflect.Bool:
+			var b bool
+			b, err = strconv.ParseBool(text)
+			field.SetBool(b)
+		}
+		if err != nil {
+			return fmt.Errorf("config: environment variable %s: %q is not a %s", name, text, field.Kind())
+		}
+	}
+	return nil
+}
+
+var (
+	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+	regionForm  = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
+)
+
+// check refuses settings that cannot work or would not be safe.
+func (c *Config) check() error {
+	switch {
+	case c.Data == "":
+		return errors.New("config: data names a directory")
+	case !accountForm.MatchString(c.Account):
+		return fmt.Errorf("config: account %q is not 12 digits", c.Account)
+	case !regionForm.MatchString(c.Region):
+		return fmt.Errorf("config: region %q is not of the form us-east-1", c.Region)
+	case (c.TLS.Certificate == "") != (c.TLS.Key == ""):
+		return errors.New("config: tls needs both certificate and key")
+	case c.Sessions < 0 || c.Handles < 0 || c.Run.Messages < 0 || c.Run.Seconds < 0:
+		return errors.New("config: sessions, handles, run.messages and run.seconds are not negative")
+	}
+	for _, uri := range c.Tokens {
+		if _, err := hsm.ParseURI(uri); err != nil {
+			return fmt.Errorf("config: tokens: %w", err)
+		}
+	}
+	if err := new(slog.Level).UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return fmt.Errorf("config: log.level %q is not debug, info, warn or error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		return fmt.Errorf("config: log.format %q is not text or json", c.Log.Format)
+	}
+	loopback, err := isLoopback(c.Listen)
+	switch {
+	case err != nil:
+		return fmt.Errorf("config: listen: %w", err)
+	case c.Dev && !loopback:
+		return fmt.Errorf("config: dev mode checks no signatures and runs on a loopback address only, not on %s: listen on 127.0.0.1", c.Listen)
+	case !loopback && c.TLS.Certificate == "":
+		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
+	}
+	return nil
+}
+
+// isLoopback reports whether an address is reached from this machine only.
+func isLoopback(listen string) (bool, error) {
+	address, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return false, err
+	}
+	return address.IP.IsLoopback(), nil
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", " ")), " ")
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func environment(variables map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := variables[name]
+		return value, ok
+	}
+}
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kms11.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestConfigPrecedence(t *testing.T) {
+	file := writeConfig(t, "listen: 127.0.0.1:1\nregion: eu-west-1\nrun:\n  messages: 7\ntokens: [a]\n")
+	config, err := loadConfig(file, environment(map[string]string{
+		"KMS11_LISTEN": "127.0.0.1:2", "KMS11_RUN_SECONDS": "9", "KMS11_TOKENS": "b c", "KMS11_DEV": "true",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Listen, want.Region, want.Dev = "127.0.0.1:2", "eu-west-1", true
+	want.Run = RunConfig{Messages: 7, Seconds: 9}
+	want.Tokens = []string{"b", "c"}
+	if !reflect.DeepEqual(config, want) {
+		t.Errorf("got %+v, want %+v", config, want)
+	}
+}
+
+func TestConfigMistakes(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"unknown field":        {"listen: 127.0.0.1:1\nlisen: x\n", "line 2"},
+		"unknown nested field": {"run:\n  messages: 1\n  hours: 2\n", "line 3"},
+		"wrong type":           {"handles: many\n", "line 1"},
+	} {
+		_, err := loadConfig(writeConfig(t, c.file), environment(nil))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
+		}
+	}
+	if _, err := loadConfig("", environment(map[string]string{"KMS11_HANDLES": "many"})); err == nil || !strings.Contains(err.Error(), "KMS11_HANDLES") {
+		t.Errorf("environment of the wrong type: got %v", err)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	if c := defaultConfig(); c.check() != nil {
+		t.Fatalf("the defaults are refused: %v", c.check())
+	}
+	for name, change := range map[string]func(*Config){
+		"off loopback without TLS": func(c *Config) { c.Listen = "0.0.0.0:8080" },
+		"every address":            func(c *Config) { c.Listen = ":8080" },
+		"dev off loopback":         func(c *Config) { c.Dev, c.Listen, c.TLS = true, "0.0.0.0:8080", TLSConfig{"c", "k"} },
+		"no port":                  func(c *Config) { c.Listen = "127.0.0.1" },
+		"account":                  func(c *Config) { c.Account = "123" },
+		"region":                   func(c *Config) { c.Region = "Europe" },
+		"half of TLS":              func(c *Config) { c.TLS.Certificate = "c" },
+		"log level":                func(c *Config) { c.Log.Level = "loud" },
+		"log format":               func(c *Config) { c.Log.Format = "xml" },
+		"negative":                 func(c *Config) { c.Handles = -1 },
+		"no data":                  func(c *Config) { c.Data = "" },
+	} {
+		c := defaultConfig()
+		change(&c)
+		if c.check() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, listen := range []string{"localhost:0", "[::1]:8080", "127.0.0.2:1"} {
+		c := defaultConfig()
+		c.Listen, c.Dev = listen, true
+		if err := c.check(); err != nil {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+}
+
+// TestEverySettingIsDocumented holds the table in the operations guide to the struct.
+func TestEverySettingIsDocumented(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(reflect.Type, string, string)
+	walk = func(of reflect.Type, path, variable string) {
+		for i := range of.NumField() {
+			name := of.Field(i).Tag.Get("yaml")
+			if of.Field(i).Type.Kind() == reflect.Struct {
+				walk(of.Field(i).Type, path+name+".", variable+"_"+strings.ToUpper(name))
+				continue
+			}
+			for _, want := range []string{"`" + path + name + "`", "`" + variable + "_" + strings.ToUpper(name) + "`"} {
+				if !strings.Contains(string(guide), want) {
+					t.Errorf("docs/operations.md does not name %s", want)
+				}
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "", "KMS11")
+}

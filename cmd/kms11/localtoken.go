@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kms11/kms11/hsm"
+)
+
+const localTokenLabel = "kms11"
+
+// softHSMPaths are where distributions install SoftHSM2's module, most common first. The
+// environment variable SOFTHSM2_MODULE goes before them.
+func softHSMPaths() []string {
+	return []string{
+		"/usr/lib/softhsm/libsofthsm2.so",
+		"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+		"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+		"/usr/lib64/pkcs11/libsofthsm2.so",
+		"/usr/lib64/softhsm/libsofthsm2.so",
+		"/usr/local/lib/softhsm/libsofthsm2.so",
+		"/opt/homebrew/lib/softhsm/libsofthsm2.so",
+	}
+}
+
+func findSoftHSM() (string, error) {
+	if path := os.Getenv("SOFTHSM2_MODULE"); path != "" {
+		return path, nil
+	}
+	for _, path := range softHSMPaths() {
+		if ok, err := exists(path); err == nil && ok {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w: SoftHSM2 is not installed: run make deps (or apt-get install softhsm2), set SOFTHSM2_MODULE to its library, or name another token in the configuration", hsm.ErrNotFound)
+}
+
+// useLocalToken points SoftHSM2 at the data directory's own token and gives the token's URI. It
+// has to come before the module is loaded: SoftHSM2 reads its configuration then. The
+// configuration holds an absolute path, so it is written anew where the directory has moved.
+func useLocalToken(p paths) (hsm.URI, error) {
+	module, err := findSoftHSM()
+	if err != nil {
+		return hsm.URI{}, err
+	}
+	conf := []byte("# SoftHSM2 token of kms11, written by kms11.\ndirectories.tokendir = " + p.tokenDir +
+		"\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n")
+	if old, err := os.ReadFile(p.tokenConf); err != nil || !bytes.Equal(old, conf) {
+		if err := writeFile(p.tokenConf, conf); err != nil {
+			return hsm.URI{}, err
+		}
+	}
+	if err := os.Setenv("SOFTHSM2_CONF", p.tokenConf); err != nil {
+		return hsm.URI{}, err
+	}
+	return hsm.URI{Token: localTokenLabel, ModulePath: module, PINSource: "file:" + p.userPIN}, nil
+}
+
+// createLocalToken makes the SoftHSM2 token of a data directory, with random PINs in files of
+// mode 0600.
+func createLocalToken(p paths) error {
+	if err := os.MkdirAll(p.tokenDir, 0o700); err != nil {
+		return err
+	}
+	var pins [2]hsm.PIN
+	for i, path := range []string{p.soPIN, p.userPIN} {
+		var random [16]byte
+		if _, err := rand.Read(random[:]); err != nil {
+			return err
+		}
+		pin := hex.EncodeToString(random[:])
+		if err := writeFile(path, []byte(pin+"\n")); err != nil {
+			return err
+		}
+		pins[i] = hsm.NewPIN(pin)
+	}
+	uri, err := useLocalToken(p)
+	if err != nil {
+		return err
+	}
+	return hsm.InitToken(uri.ModulePath, localTokenLabel, pins[0], pins[1])
+}
+
+// localState says what of its own token and its keystore a data directory holds.
+type localState struct{ token, keystore bool }
+
+// inspect looks at a data directory and clears away what an interrupted first start left: until
+// the mark of an unfinished start is gone, nothing in the directory has been used.
+func inspect(p paths) (localState, error) {
+	unfinished, err := exists(p.unfinished)
+	if err != nil {
+		return localState{}, err
+	}
+	if unfinished {
+		for _, path := range []string{p.token, p.keystore, p.adminEnv} {
+			if err := os.RemoveAll(path); err != nil {
+				return localState{}, err
+			}
+		}
+		if err := finish(p); err != nil {
+			return localState{}, err
+		}
+	}
+	var state localState
+	var errs [2]error
+	state.token, errs[0] = exists(p.token)
+	state.keystore, errs[1] = exists(p.keystore)
+	return state, errors.Join(errs[:]...)
+}
+
+// begin marks the start of a data directory's making, finish its end.
+func begin(p paths) error {
+	return writeFile(p.unfinished, []byte("Token and keystore are being made here. If this file stays, the start was interrupted and the next one begins anew.\n"))
+}
+
+func finish(p paths) error {
+	if err := os.Remove(p.unfinished); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(p.unfinished))
+}

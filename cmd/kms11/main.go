@@ -1,0 +1,97 @@
+// Command kms11 is a key management service with the semantics of AWS KMS whose keys live in a
+// PKCS #11 token.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/keystore"
+)
+
+// Exit codes.
+const (
+	exitFailure  = 1 // anything not named below
+	exitUsage    = 2 // wrong arguments or settings
+	exitToken    = 3 // the token cannot be reached, refuses the PIN or lacks what is needed
+	exitMismatch = 4 // token and keystore are incomplete or do not belong together
+)
+
+func main() {
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}
+
+// run executes one command and gives its exit code. An error is one line on standard error.
+func run(args []string, stdout, stderr io.Writer) int {
+	app := &cli.App{
+		Name:           "kms11",
+		Usage:          "a key management service with AWS KMS's API, its keys in a PKCS #11 token",
+		Version:        version,
+		HideVersion:    true,
+		Writer:         stdout,
+		ErrWriter:      stderr,
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   asUsageError,
+		CommandNotFound: func(c *cli.Context, name string) {
+			fmt.Fprintf(stderr, "kms11: no command %q: see kms11 help\n", name)
+		},
+		Description: "Exit codes: 0 success, 1 failure, 2 wrong arguments or settings, 3 token not usable, 4 token and keystore do not fit together.",
+		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), hsmCommand(), versionCommand()}),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{fmt.Errorf("no command %q: see kms11 help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	err := app.Run(args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "kms11: %s\n", oneLine(err))
+	return exitCode(err)
+}
+
+// withUsageErrors gives every command the handler of wrong flags, which they do not inherit.
+func withUsageErrors(commands []*cli.Command) []*cli.Command {
+	for _, command := range commands {
+		command.OnUsageError = asUsageError
+		withUsageErrors(command.Subcommands)
+	}
+	return commands
+}
+
+func asUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+
+// usageError is a mistake in arguments or settings.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// mismatchError says that token and keystore are not a pair.
+type mismatchError struct{ error }
+
+func (e mismatchError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var usage usageError
+	var mismatch mismatchError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &mismatch), errors.Is(err, hsm.ErrWrongToken), errors.Is(err, keystore.ErrTampered):
+		return exitMismatch
+	case errors.Is(err, hsm.ErrPIN), errors.Is(err, hsm.ErrTokenDown), errors.Is(err, hsm.ErrUnsupported), errors.Is(err, hsm.ErrNotFound):
+		return exitToken
+	}
+	var token *hsm.Error
+	if errors.As(err, &token) {
+		return exitToken
+	}
+	return exitFailure
+}

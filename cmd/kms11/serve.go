@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kms11/kms11/api"
+	"github.com/kms11/kms11/ops"
+)
+
+// shutdownTimeout is how long requests under way may take after a signal to stop.
+const shutdownTimeout = 10 * time.Second
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "serve the KMS API",
+		Description: "Serves until it is interrupted. Where the data directory holds neither a token nor a keystore and no token is configured, " +
+			"it makes a SoftHSM2 token, a keystore and an administrator first.",
+		Flags: append(settingFlags(),
+			&cli.StringFlag{Name: "listen", Usage: "serve on `HOST:PORT` (default: 127.0.0.1:8080)"},
+			&cli.StringFlag{Name: "account", Usage: "the administrator's 12-digit account `ID` (default: 000000000000)"},
+			&cli.StringFlag{Name: "region", Usage: "serve AWS Region `R` (default: us-east-1)"},
+			&cli.BoolFlag{Name: "dev", Usage: "accept any access key as its account's root and any Region, without checking signatures; loopback only"},
+		),
+		Action: func(c *cli.Context) error {
+			config, err := settings(c)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, config, newLogger(config.Log, c.App.ErrWriter), c.App.Writer)
+		},
+	}
+}
+
+// serve opens or makes what is needed and serves until ctx ends.
+func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (err error) {
+	p, err := pathsOf(c.Data)
+	if err != nil {
+		return err
+	}
+	b := &backend{}
+	defer func() { err = errors.Join(err, b.close()) }()
+	created, err := b.start(ctx, c, p, log)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	address := endpoint(c, listener.Addr().String())
+	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
+		return err
+	}
+	service := b.service(c)
+	admin, err := api.ListenAdmin(p.adminSocket, service, version)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	server := api.NewServer(handler(c, service, log), log)
+	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "region", c.Region, "domain", b.domain.Describe().ID)
+	if err := greet(stdout, c, p, address, created); err != nil {
+		return err
+	}
+	return serveUntil(ctx, server, listener, log)
+}
+
+// start opens the token and the keystore of an earlier run, or makes both where there are none.
+func (b *backend) start(ctx context.Context, c Config, p paths, log *slog.Logger) (created bool, err error) {
+	if err := b.lockData(c.Data); err != nil {
+		return false, err
+	}
+	state, err := inspect(p)
+	if err != nil {
+		return false, err
+	}
+	local := len(c.Tokens) == 0
+	switch {
+	case !state.keystore && !local:
+		return false, mismatchError{fmt.Errorf("no keystore in %s: run kms11 init with the same configuration first", c.Data)}
+	case !state.keystore:
+		return true, b.initialise(ctx, c, p, log)
+	case local && !state.token:
+		return false, mismatchError{fmt.Errorf("there is a keystore but its token %s is missing: restore it, or name the token in the configuration", p.token)}
+	}
+	if err := b.openTokens(ctx, c, p, log); err != nil {
+		return false, err
+	}
+	return false, b.open(ctx, p)
+}
+
+// handler is the KMS API with the authentication that the configuration asks for.
+func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
+	if !c.Dev {
+		return api.NewHandler(service, api.NewSigV4(service, c.Region), log)
+	}
+	log.Warn("dev mode: signatures are not checked and every access key is its account's root user")
+	return api.MarkDev(api.NewHandler(service, api.NewDev(c.Account, c.Region), log))
+}
+
+func listen(c Config) (net.Listener, error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose another address with --listen", err)
+	}
+	if c.TLS.Certificate == "" {
+		return listener, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key)
+	if err != nil {
+		listener.Close()
+		return nil, usageError{fmt.Errorf("config: tls: %w", err)}
+	}
+	return tls.NewListener(listener, &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+	}), nil
+}
+
+// endpoint is the URL at which clients reach an address.
+func endpoint(c Config, address string) string {
+	if c.TLS.Certificate != "" {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// serveUntil serves until ctx ends, then lets the requests under way finish.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ending); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	return nil
+}

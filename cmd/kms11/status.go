@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kms11/kms11/api"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "status",
+		Usage:       "ask the running server how it is",
+		Description: "Prints JSON: version, health, domain, store and token. Asks over the admin socket in the data directory, so it works for the server's own user only.",
+		Flags:       settingFlags(),
+		Action: func(c *cli.Context) error {
+			config, err := settings(c)
+			if err != nil {
+				return err
+			}
+			p, err := pathsOf(config.Data)
+			if err != nil {
+				return err
+			}
+			response, err := api.AdminClient(p.adminSocket).Get("http://kms11/status")
+			if err != nil {
+				return fmt.Errorf("no server answers on %s: start kms11 serve with the same data directory", p.adminSocket)
+			}
+			defer response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				return fmt.Errorf("the server answered %s", response.Status)
+			}
+			_, err = io.Copy(c.App.Writer, response.Body)
+			return err
+		},
+	}
+}

@@ -1,0 +1,202 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// maxNonce is the longest nonce of any scheme.
+const maxNonce = 16
+
+// A handleKey names a cached object: a material, or a message key derived from it.
+type handleKey struct {
+	material string
+	derived  bool
+	nonce    [maxNonce]byte
+}
+
+// A cache holds the handles of the session objects of one conn, the least recently used of which
+// give way. An entry in use is never destroyed: if all are in use the bound is exceeded until the
+// first is released.
+type cache struct {
+	bound   int
+	destroy func(object) // called without mu
+
+	mu      sync.Mutex
+	entries map[handleKey]*entry
+	recent  entry // head of a ring: next is the most recently used, prev the least
+	// starting lets one goroutine at a time begin a run.
+	starting chan struct{}
+}
+
+// An entry is one object. Its fields belong to cache.mu; handle is constant once made.
+type entry struct {
+	key        handleKey
+	handle     object
+	made       bool
+	gone       bool // not in the cache any more: destroyed with the last reference
+	refs       int
+	err        error         // why it could not be made
+	ready      chan struct{} // closed when made or err is set
+	run        run           // of a material: its run of messages
+	next, prev *entry
+}
+
+// A run is the bounded use of one message key for encryption. IVs are a prefix, random per run,
+// and a counter, so they do not repeat under the key.
+type run struct {
+	nonce   []byte // nil if there is no run; never written to
+	derived *entry // the message key; may have left the cache
+	prefix  [4]byte
+	used    uint64
+	until   time.Time
+}
+
+func newCache(bound int, destroy func(object)) *cache {
+	c := &cache{bound: bound, destroy: destroy, entries: map[handleKey]*entry{}, starting: make(chan struct{}, 1)}
+	c.recent.next, c.recent.prev = &c.recent, &c.recent
+	return c
+}
+
+// get gives the entry of key with a reference, which release gives back. On a miss one caller
+// runs produce and the others wait for it or for ctx. fresh says that this caller made it.
+func (c *cache) get(ctx context.Context, key handleKey, produce func() (object, error)) (e *entry, fresh bool, err error) {
+	for {
+		c.mu.Lock()
+		e, ok := c.entries[key]
+		if !ok {
+			e, err := c.fill(key, produce)
+			return e, err == nil, err
+		}
+		e.refs++
+		c.touch(e)
+		made := e.made
+		c.mu.Unlock()
+		if made {
+			return e, false, nil
+		}
+		select {
+		case <-e.ready:
+		case <-ctx.Done():
+			c.release(e)
+			return nil, false, ctx.Err()
+		}
+		if e.err == nil {
+			return e, false, nil
+		}
+		c.release(e)
+		// The maker gave up for a reason of its own; this caller's context may be good yet.
+		if !isContext(e.err) {
+			return nil, false, e.err
+		}
+	}
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// fill makes a missing entry. mu is held and released.
+func (c *cache) fill(key handleKey, produce func() (object, error)) (*entry, error) {
+	e := &entry{key: key, refs: 1, ready: make(chan struct{})}
+	c.entries[key] = e
+	e.next, e.prev = c.recent.next, &c.recent
+	e.next.prev, e.prev.next = e, e
+	victims := c.evict()
+	c.mu.Unlock()
+	for _, v := range victims {
+		c.destroy(v)
+	}
+	handle, err := produce()
+	c.mu.Lock()
+	if e.handle, e.err, e.made = handle, err, err == nil; err != nil {
+		c.remove(e)
+	}
+	close(e.ready)
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// release gives back a reference.
+func (c *cache) release(e *entry) {
+	c.mu.Lock()
+	e.refs--
+	victims := c.evict()
+	if e.refs == 0 && e.gone && e.made {
+		e.made = false // destroyed once
+		victims = append(victims, e.handle)
+	}
+	c.mu.Unlock()
+	for _, v := range victims {
+		c.destroy(v)
+	}
+}
+
+// touch makes e the most recently used. mu is held.
+func (c *cache) touch(e *entry) {
+	if e.gone || c.recent.next == e {
+		return
+	}
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.next, e.prev = c.recent.next, &c.recent
+	e.next.prev, e.prev.next = e, e
+}
+
+// remove takes e out of the cache. mu is held.
+func (c *cache) remove(e *entry) {
+	if e.gone {
+		return
+	}
+	e.gone = true
+	delete(c.entries, e.key)
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.run = run{}
+}
+
+// evict removes entries that are not in use until the bound holds, and gives what to destroy. mu
+// is held.
+func (c *cache) evict() []object {
+	var victims []object
+	for e := c.recent.prev; len(c.entries) > c.bound && e != &c.recent; {
+		previous := e.prev
+		if e.refs == 0 {
+			c.remove(e)
+			e.made = false
+			victims = append(victims, e.handle)
+		}
+		e = previous
+	}
+	return victims
+}
+
+// drop removes the entries for which match is true; those in use are destroyed when released.
+func (c *cache) drop(match func(handleKey) bool) {
+	c.mu.Lock()
+	var victims []object
+	for key, e := range c.entries {
+		if !match(key) {
+			continue
+		}
+		c.remove(e)
+		if e.refs == 0 {
+			e.made = false
+			victims = append(victims, e.handle)
+		}
+	}
+	c.mu.Unlock()
+	for _, v := range victims {
+		c.destroy(v)
+	}
+}
+
+// size is the number of cached objects.
+func (c *cache) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.entries)
+}

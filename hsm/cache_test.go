@@ -1,0 +1,176 @@
+package hsm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// fakeObjects stands for the token: it hands out handles and knows which are alive.
+type fakeObjects struct {
+	last  object
+	alive map[object]bool
+}
+
+func (f *fakeObjects) make() (object, error) {
+	f.last++
+	f.alive[f.last] = true
+	return f.last, nil
+}
+
+func newFake(bound int) (*cache, *fakeObjects) {
+	f := &fakeObjects{alive: map[object]bool{}}
+	return newCache(bound, func(o object) { delete(f.alive, o) }), f
+}
+
+func mustGet(t *testing.T, c *cache, key handleKey, produce func() (object, error)) *entry {
+	t.Helper()
+	e, _, err := c.get(t.Context(), key, produce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestCacheKeepsWhatIsInUse(t *testing.T) {
+	c, f := newFake(2)
+	var held []*entry
+	for _, name := range []string{"a", "b", "c", "d"} {
+		held = append(held, mustGet(t, c, handleKey{material: name}, f.make))
+	}
+	if len(f.alive) != 4 {
+		t.Fatalf("%d alive of 4 in use", len(f.alive))
+	}
+	c.release(held[1])
+	c.release(held[2])
+	if len(f.alive) != 2 || !f.alive[held[0].handle] || !f.alive[held[3].handle] {
+		t.Errorf("alive: %v", f.alive)
+	}
+	c.drop(func(handleKey) bool { return true })
+	if len(f.alive) != 2 || c.size() != 0 {
+		t.Errorf("dropped while in use: alive %v, size %d", f.alive, c.size())
+	}
+	again := mustGet(t, c, handleKey{material: "a"}, f.make)
+	if again == held[0] {
+		t.Error("a dropped entry comes back")
+	}
+	c.release(held[0])
+	c.release(held[3])
+	if len(f.alive) != 1 || !f.alive[again.handle] {
+		t.Errorf("alive: %v", f.alive)
+	}
+}
+
+func TestCacheEvictsTheLeastRecent(t *testing.T) {
+	c, f := newFake(2)
+	handles := map[string]object{}
+	for _, name := range []string{"a", "b", "a", "c"} {
+		e := mustGet(t, c, handleKey{material: name}, f.make)
+		handles[name] = e.handle
+		c.release(e)
+	}
+	if len(f.alive) != 2 || f.alive[handles["b"]] {
+		t.Errorf("alive: %v of %v", f.alive, handles)
+	}
+}
+
+func TestCacheFailedMake(t *testing.T) {
+	c, f := newFake(2)
+	broken := errors.New("broken")
+	started, finish := make(chan struct{}), make(chan struct{})
+	result := make(chan error)
+	go func() {
+		_, _, err := c.get(context.Background(), handleKey{material: "a"}, func() (object, error) {
+			close(started)
+			<-finish
+			return 0, context.Canceled
+		})
+		result <- err
+	}()
+	<-started
+	// A waiter whose own context ends leaves at once.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := c.get(ended, handleKey{material: "a"}, f.make); !errors.Is(err, context.Canceled) {
+		t.Errorf("waiter: %v", err)
+	}
+	// One whose context is good does not inherit the maker's cancellation.
+	go func() {
+		_, _, err := c.get(context.Background(), handleKey{material: "a"}, f.make)
+		result <- err
+	}()
+	close(finish)
+	first, second := <-result, <-result
+	if (first == nil) == (second == nil) {
+		t.Errorf("maker and waiter: %v, %v", first, second)
+	}
+	if _, _, err := c.get(t.Context(), handleKey{material: "b"}, func() (object, error) { return 0, broken }); !errors.Is(err, broken) {
+		t.Errorf("get: %v", err)
+	}
+	if c.size() != 1 {
+		t.Errorf("%d entries", c.size())
+	}
+}
+
+// TestRunSurvivesEviction checks that a run whose key was evicted goes on with fresh IVs, and that
+// limits end it.
+func TestRunSurvivesEviction(t *testing.T) {
+	const limit = 4
+	c, f := newFake(8)
+	now := time.Now()
+	base := mustGet(t, c, handleKey{material: "m"}, f.make)
+	nonce := bytes.Repeat([]byte{9}, 15)
+	c.begin(base, nonce, now.Add(time.Minute))
+	key := handleKey{material: "m", derived: true, nonce: [maxNonce]byte{1}}
+	ivs := map[[ivSize]byte]bool{}
+	for i := range limit {
+		if i == 2 {
+			c.drop(func(k handleKey) bool { return k == key })
+			if _, ok := c.next("m", limit, now); ok {
+				t.Fatal("a run without its key")
+			}
+		}
+		if i == 0 || i == 2 {
+			if got := c.pending(base, limit, now); !bytes.Equal(got, nonce) {
+				t.Fatalf("message %d: pending %x", i, got)
+			}
+			derived := mustGet(t, c, key, f.make)
+			ticket, ok := c.join(base, derived, nonce, limit)
+			if !ok {
+				t.Fatal("join")
+			}
+			ivs[ticket.iv] = true
+			c.release(derived)
+			c.release(ticket.key)
+			continue
+		}
+		ticket, ok := c.next("m", limit, now)
+		if !ok {
+			t.Fatalf("message %d", i)
+		}
+		ivs[ticket.iv] = true
+		c.release(ticket.key)
+	}
+	if len(ivs) != limit {
+		t.Errorf("%d IVs in %d messages", len(ivs), limit)
+	}
+	if _, ok := c.next("m", limit, now); ok {
+		t.Error("a message beyond the limit")
+	}
+	if got := c.pending(base, limit, now); got != nil {
+		t.Errorf("an exhausted run goes on: %x", got)
+	}
+	c.begin(base, nonce, now.Add(time.Minute))
+	if got := c.pending(base, limit, now.Add(2*time.Minute)); got != nil {
+		t.Errorf("a run goes on after its time: %x", got)
+	}
+	// A run of a material that was dropped hands out nothing.
+	c.begin(base, nonce, now.Add(time.Minute))
+	derived := mustGet(t, c, key, f.make)
+	c.drop(func(k handleKey) bool { return !k.derived })
+	if _, ok := c.join(base, derived, nonce, limit); ok {
+		t.Error("a message of a dropped material")
+	}
+}

@@ -1,0 +1,167 @@
+package hsm
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// A Domain is the set of tokens that hold the same domain key, record key and sealing key. Its
+// methods may be called by several goroutines at once. A call goes to one of the tokens that are
+// up; one that finds its token down goes on to the next.
+type Domain struct {
+	description kms.Domain
+	newest      map[kms.DomainKeyRole]uint32
+	members     []*member
+	turn        atomic.Uint32
+	direct      directCounts
+}
+
+// A member is the domain on one token.
+type member struct {
+	domain *Domain
+	token  *Token
+}
+
+// OpenDomain finds the domain's objects on every token by CKA_ID, makes sure that they can
+// neither leave the token nor do more than they should, and verifies each key's check value. The
+// error matches ErrWrongToken and names the token if one does not hold the domain. The tokens
+// stay the caller's to close, after the domain.
+func OpenDomain(ctx context.Context, tokens []*Token, description kms.Domain) (*Domain, error) {
+	if len(tokens) == 0 {
+		return nil, errors.New("a domain needs a token")
+	}
+	d := &Domain{description: cloneDomain(description), newest: map[kms.DomainKeyRole]uint32{}}
+	if _, err := schemeOf(d.description.Scheme); err != nil {
+		return nil, err
+	}
+	if id, err := hex.DecodeString(d.description.ID); err != nil || len(id) != domainIDSize {
+		return nil, fmt.Errorf("domain id %q is not %d hexadecimal digits", d.description.ID, 2*domainIDSize)
+	}
+	for _, k := range d.description.Keys {
+		d.newest[k.Role] = max(d.newest[k.Role], k.Version)
+	}
+	for _, r := range domainRoles {
+		if d.newest[r.role] == 0 {
+			return nil, fmt.Errorf("domain %s has no %s key", d.description.ID, r.role)
+		}
+	}
+	for _, t := range tokens {
+		m := &member{domain: d, token: t}
+		if err := t.join(ctx, m); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		d.members = append(d.members, m)
+	}
+	return d, nil
+}
+
+func cloneDomain(d kms.Domain) kms.Domain {
+	d.Keys = slices.Clone(d.Keys)
+	for i := range d.Keys {
+		d.Keys[i].ObjectID = slices.Clone(d.Keys[i].ObjectID)
+		d.Keys[i].Check = slices.Clone(d.Keys[i].Check)
+	}
+	return d
+}
+
+// Describe gives what OpenDomain needs to find the domain again. It holds nothing secret.
+func (d *Domain) Describe() kms.Domain { return cloneDomain(d.description) }
+
+// RecordKeyVersion is the version of the record key to make new MACs with.
+func (d *Domain) RecordKeyVersion() uint32 { return d.newest[kms.RoleRecord] }
+
+// Close destroys the domain's session objects. Its tokens stay open and their persistent objects
+// untouched. Nothing may use the domain any more.
+func (d *Domain) Close() error {
+	for _, m := range d.members {
+		m.token.part(m)
+	}
+	return nil
+}
+
+// Forget drops the cached objects of a material, on every token: its key was deleted. A call
+// that uses one of them now still ends well.
+func (d *Domain) Forget(materialID string) {
+	for _, m := range d.members {
+		if c := m.token.conn.Load(); c != nil {
+			if l := m.on(c); l != nil {
+				l.cache.drop(func(k handleKey) bool { return k.material == materialID })
+			}
+		}
+	}
+}
+
+// use runs fn on one of the domain's tokens, and on the next if that one is down.
+func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
+	first := int(d.turn.Add(1))
+	var err error
+	for i := range d.members {
+		m := d.members[(first+i)%len(d.members)]
+		if err = m.use(ctx, fn); !errors.Is(err, ErrTokenDown) {
+			return err
+		}
+	}
+	return err
+}
+
+// use runs fn with the domain's objects on this token, again if they were lost and found anew.
+func (m *member) use(ctx context.Context, fn func(*loaded) error) error {
+	return m.token.with(func(c *conn) error {
+		l := m.on(c)
+		if l == nil {
+			return errors.New("the domain is closed")
+		}
+		err := fn(l)
+		if classOf(err) == classHandleLost {
+			return c.objectsLost(ctx, err)
+		}
+		return err
+	})
+}
+
+// on gives the domain's objects on c.
+func (m *member) on(c *conn) *loaded {
+	if l, ok := c.loaded.Load(m); ok {
+		return l.(*loaded)
+	}
+	return nil
+}
+
+// join adds m to the token, so that every conn finds the domain's objects, beginning with the
+// present one.
+func (t *Token) join(ctx context.Context, m *member) error {
+	t.mu.Lock()
+	t.members = append(t.members, m)
+	t.mu.Unlock()
+	err := t.with(func(c *conn) error {
+		return c.do(ctx, laneHold, func(s *session) error {
+			if m.on(c) != nil {
+				return nil // the conn is newer than the membership
+			}
+			return m.load(c, s)
+		})
+	})
+	if err != nil {
+		t.part(m)
+	}
+	return err
+}
+
+// part takes m off the token again.
+func (t *Token) part(m *member) {
+	t.mu.Lock()
+	t.members = slices.DeleteFunc(t.members, func(o *member) bool { return o == m })
+	t.mu.Unlock()
+	if c := t.conn.Load(); c != nil {
+		if l := m.on(c); l != nil {
+			c.loaded.Delete(m)
+			l.unload()
+		}
+	}
+}

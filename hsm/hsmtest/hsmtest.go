@@ -1,0 +1,162 @@
+// Package hsmtest gives tests their own SoftHSM2 tokens.
+//
+// SoftHSM2 reads SOFTHSM2_CONF once, at C_Initialize, so a test process has one token directory:
+// Main makes it, before any test runs, and removes it afterwards. Each test then makes tokens of
+// its own in it. Test processes share nothing, so packages can be tested in parallel, with or
+// without softhsm-config/with-softhsm.sh around them.
+//
+//	func TestMain(m *testing.M) { hsmtest.Main(m) }
+//
+//	func TestSomething(t *testing.T) {
+//		d := hsmtest.Domain(t)
+//		…
+//	}
+package hsmtest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kms11/kms11/hsm"
+)
+
+// modulePaths are where Debian, Ubuntu, Fedora, Arch, Homebrew and a build from source put SoftHSM2.
+var modulePaths = []string{
+	"/usr/lib/softhsm/libsofthsm2.so",
+	"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+	"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+	"/usr/lib64/pkcs11/libsofthsm2.so",
+	"/usr/lib64/softhsm/libsofthsm2.so",
+	"/usr/lib/pkcs11/libsofthsm2.so",
+	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
+	"/usr/local/lib/softhsm/libsofthsm2.so",
+}
+
+// pinVariable is where the URIs of test tokens find their PIN.
+const pinVariable = "KMS11_HSMTEST_PIN"
+
+// Main makes a SoftHSM2 directory for this process, runs the tests and exits. It replaces
+// SOFTHSM2_CONF, so it must be called before anything loads SoftHSM2.
+func Main(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "kms11-hsmtest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := prepare(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func prepare(dir string) error {
+	tokens := filepath.Join(dir, "tokens")
+	if err := os.Mkdir(tokens, 0o700); err != nil {
+		return err
+	}
+	conf := filepath.Join(dir, "softhsm2.conf")
+	text := "directories.tokendir = " + tokens + "\nobjectstore.backend = file\nlog.level = ERROR\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := os.Setenv("SOFTHSM2_CONF", conf); err != nil {
+		return err
+	}
+	pin := make([]byte, 8)
+	_, _ = rand.Read(pin) // crypto/rand never fails
+	return os.Setenv(pinVariable, hex.EncodeToString(pin))
+}
+
+// Module gives the path of SoftHSM2: $SOFTHSM2_MODULE, or where distributions put it. Without
+// SoftHSM2 the test fails.
+func Module(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("SOFTHSM2_MODULE"); path != "" {
+		return path
+	}
+	for _, path := range modulePaths {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	t.Fatal("SoftHSM2 is not installed: run `make deps`, or set SOFTHSM2_MODULE to libsofthsm2.so")
+	return ""
+}
+
+// TokenDir is the directory that holds all tokens of this process.
+func TokenDir(t testing.TB) string {
+	t.Helper()
+	conf := os.Getenv("SOFTHSM2_CONF")
+	if os.Getenv(pinVariable) == "" || conf == "" {
+		t.Fatal("hsmtest.Main was not called: the package needs func TestMain(m *testing.M) { hsmtest.Main(m) }")
+	}
+	return filepath.Join(filepath.Dir(conf), "tokens")
+}
+
+// NewURI makes a fresh token and gives the URI that opens it.
+func NewURI(t testing.TB) hsm.URI {
+	t.Helper()
+	TokenDir(t)
+	module := Module(t)
+	random := make([]byte, 6)
+	_, _ = rand.Read(random) // crypto/rand never fails
+	label := "test " + hex.EncodeToString(random)
+	pin := hsm.NewPIN(os.Getenv(pinVariable))
+	if err := hsm.InitToken(module, label, pin, pin); err != nil {
+		t.Fatalf("make a SoftHSM2 token: %v", err)
+	}
+	uri, err := hsm.ParseURI("pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") +
+		"?module-path=" + module + "&pin-source=env:" + pinVariable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+// Open opens the token that c names, until the test ends.
+func Open(t testing.TB, c hsm.Config) *hsm.Token {
+	t.Helper()
+	token, err := hsm.OpenToken(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := token.Close(); err != nil {
+			t.Errorf("close token: %v", err)
+		}
+	})
+	return token
+}
+
+// Token makes and opens a fresh token with the defaults.
+func Token(t testing.TB) *hsm.Token {
+	t.Helper()
+	return Open(t, hsm.Config{URI: NewURI(t)})
+}
+
+// Domain makes a fresh domain: on the tokens, or on one fresh token if there are none.
+func Domain(t testing.TB, tokens ...*hsm.Token) *hsm.Domain {
+	t.Helper()
+	if len(tokens) == 0 {
+		tokens = []*hsm.Token{Token(t)}
+	}
+	d, err := hsm.CreateDomain(t.Context(), tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("close domain: %v", err)
+		}
+	})
+	return d
+}

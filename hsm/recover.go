@@ -1,0 +1,172 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/miekg/pkcs11"
+)
+
+var errClosed = errors.New("closed")
+
+// The delays between attempts to reach a token that is down.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// replace makes a new conn in place of c, whose objects are lost. It answers errStale, so that
+// the caller takes the new one, or what kept the token from coming back.
+func (t *Token) replace(c *conn, cause error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn.Load() != c {
+		return errStale
+	}
+	fresh, err := t.connect()
+	if err != nil {
+		t.down(c, errors.Join(cause, err))
+		return fmt.Errorf("%w: %s: %w", ErrTokenDown, t.config.URI, err)
+	}
+	t.conn.Store(fresh)
+	c.retire()
+	t.log.Warn("session with the token's objects was lost; reconnected", "error", cause)
+	return errStale
+}
+
+// markDown takes the token out of use because of cause, if c is still its conn, and starts the
+// attempts to get it back.
+func (t *Token) markDown(c *conn, cause error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn.Load() == c {
+		t.down(c, cause)
+	}
+}
+
+// down is markDown with t.mu held. c is the old conn or nil.
+func (t *Token) down(c *conn, cause error) {
+	t.cause.Store(&cause)
+	t.conn.Store(nil)
+	if c != nil {
+		c.retire()
+	}
+	t.refused = t.refused || errors.Is(cause, ErrPIN)
+	t.log.Error("token is down", "error", cause)
+	if t.closed || t.recovering || t.refused {
+		return
+	}
+	t.recovering = true
+	t.background.Go(t.comeBack)
+}
+
+// comeBack tries to reach the token until it is back, its PIN is refused, or Close is called.
+func (t *Token) comeBack() {
+	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
+		select {
+		case <-t.closing:
+			return
+		case <-time.After(delay):
+		}
+		err := t.attempt()
+		if err != nil && t.needsRestart(err) {
+			if restart := t.module.reinitialise(); restart != nil {
+				err = errors.Join(err, restart)
+			}
+		}
+		if t.settled(err) {
+			return
+		}
+	}
+}
+
+// attempt connects once, if the token is still down.
+func (t *Token) attempt() error {
+	if err := t.module.gate.enter(context.Background()); err != nil {
+		return err
+	}
+	defer t.module.gate.leave()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reconnect()
+}
+
+// reconnect connects if the token is down and may be logged in to. The module's gate and t.mu
+// are held.
+func (t *Token) reconnect() error {
+	if t.closed || t.refused || t.conn.Load() != nil {
+		return nil
+	}
+	c, err := t.connect()
+	if err != nil {
+		t.cause.Store(&err)
+		t.refused = errors.Is(err, ErrPIN) && classOf(err) == classPIN
+		return err
+	}
+	t.conn.Store(c)
+	return nil
+}
+
+// needsRestart says whether after err the whole module has to be initialised again. That ends
+// the sessions of its other tokens too, so it is done only where it is known to be needed or
+// nobody else is there.
+func (t *Token) needsRestart(err error) bool {
+	if errors.Is(err, ErrPIN) {
+		return false
+	}
+	return isCode(err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED) || t.quirks.Reinitialise || !t.module.others(t)
+}
+
+// settled ends the recovery when there is nothing more to do.
+func (t *Token) settled(err error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.conn.Load() != nil:
+		t.log.Info("token is back")
+	case t.refused:
+		t.log.Error("token stays down: its PIN was refused and is not tried again", "error", *t.cause.Load())
+	case t.closed:
+	default:
+		t.log.Warn("token is still down", "error", err)
+		return false
+	}
+	t.recovering = false
+	return true
+}
+
+// reconnectShut replaces the conn after the module was initialised again. The module's gate is
+// held shut.
+func (t *Token) reconnectShut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.conn.Load()
+	if old == nil {
+		_ = t.reconnect() // its own recovery goes on and reports
+		return
+	}
+	fresh, err := t.connect()
+	if err != nil {
+		t.down(old, err)
+		return
+	}
+	t.conn.Store(fresh)
+	old.retire()
+}
+
+// idle waits until nothing runs in the background any more, but not longer than gateWait.
+func (t *Token) idle() error {
+	done := make(chan struct{})
+	go func() {
+		t.background.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(gateWait):
+		return errors.New("a call still hangs in the PKCS#11 module, which is left as it is")
+	}
+}

@@ -1,0 +1,136 @@
+// Command bench measures what the kms11 server costs, beside floors measured in the same run on
+// the same machine. The figure is the CPU time of the server's process (user and system) per
+// request, read from its CPU clock before and after a window of requests; the client's own CPU
+// time is not in it. It needs Linux, SoftHSM2 (`make deps`) and a built server (`make build`).
+//
+//	make bench                                       # everything, five interleaved rounds
+//	go run ./integration/bench -only encrypt,bare    # some of it
+//	go run ./integration/bench -keys 10000           # what many keys cost
+//
+// Each floor runs in a process of its own: this program again, with the environment variable
+// KMS11_BENCH_FLOOR naming the floor.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// floorEnv, when set, makes this process the floor of that name.
+const floorEnv = "KMS11_BENCH_FLOOR"
+
+// options are the command line.
+type options struct {
+	binary      string
+	serveArgs   []string
+	rounds      int
+	requests    int
+	concurrency []int
+	only        []string // nil for all
+	keys        int      // 0: the plain benchmark
+	json        string
+}
+
+func main() {
+	if floor := os.Getenv(floorEnv); floor != "" {
+		if err := runFloor(floor); err != nil {
+			fmt.Fprintf(os.Stderr, "bench floor %s: %v\n", floor, err)
+			os.Exit(1)
+		}
+		return
+	}
+	opts, err := parseFlags(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	if err := run(opts); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags(args []string) (options, error) {
+	set := flag.NewFlagSet("bench", flag.ContinueOnError)
+	var (
+		opts        options
+		concurrency = set.String("concurrency", "1,32", "connections that send at once, a list")
+		only        = set.String("only", "", "measure these alone, a list of: "+strings.Join(subjectNames(), ", "))
+		serveArgs   = set.String("serve-args", "", "more arguments for kms11 serve, separated by spaces")
+	)
+	set.StringVar(&opts.binary, "server", "bin/kms11", "the kms11 binary")
+	set.IntVar(&opts.rounds, "rounds", 5, "rounds, of whose figures the median counts")
+	set.IntVar(&opts.requests, "requests", 5000, "requests in each window of a round")
+	set.IntVar(&opts.keys, "keys", 0, "measure Encrypt over this many keys instead, and over 10")
+	set.StringVar(&opts.json, "json", "", "also write all figures to this file")
+	if err := set.Parse(args); err != nil {
+		return opts, err
+	}
+	opts.serveArgs = strings.Fields(*serveArgs)
+	for field := range strings.SplitSeq(*concurrency, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 || n > 1024 {
+			return opts, fmt.Errorf("-concurrency %q is not a list of numbers from 1 to 1024", *concurrency)
+		}
+		opts.concurrency = append(opts.concurrency, n)
+	}
+	if *only != "" {
+		opts.only = strings.Split(*only, ",")
+	}
+	for _, name := range opts.only {
+		if !slices.Contains(subjectNames(), name) {
+			return opts, fmt.Errorf("-only: %q is none of %s", name, strings.Join(subjectNames(), ", "))
+		}
+	}
+	if set.NArg() > 0 || opts.rounds < 1 || opts.requests < 1 || opts.keys < 0 {
+		return opts, errors.New("arguments out of range; see -help")
+	}
+	return opts, nil
+}
+
+// limit ends a run that hangs.
+const limit = 30 * time.Minute
+
+func run(opts options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "kms11-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if opts.binary, err = filepath.Abs(opts.binary); err != nil {
+		return err
+	}
+
+	report := newReport(opts)
+	if opts.keys > 0 {
+		report.Keys, err = measureKeys(ctx, opts, dir)
+	} else {
+		report.Results, err = measureAll(ctx, opts, dir)
+		report.Ratios = ratios(report.Results)
+	}
+	if err != nil {
+		return err
+	}
+	report.print(os.Stdout)
+	if opts.json != "" {
+		return report.writeJSON(opts.json)
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// A subject is one thing that is measured: a floor or an operation of the server.
+type subject struct {
+	name, title string
+	floor       bool
+	operation   string // what the server is asked for, or a floor gets
+	body        string
+	proc        *process
+	address     string // "" for the token loop, which has no HTTP
+	id          identity
+}
+
+// subjects are all there are, in the order of the tables.
+func subjects() []*subject {
+	return []*subject{
+		{name: "http", title: "net/http", floor: true, operation: "Encrypt"},
+		{name: "sigv4", title: "net/http + SigV4", floor: true, operation: "Encrypt"},
+		{name: "token", title: "token call alone", floor: true},
+		{name: "bare", title: "bare path", floor: true, operation: "Encrypt"},
+		{name: "encrypt", title: "Encrypt 32 B", operation: "Encrypt"},
+		{name: "decrypt", title: "Decrypt", operation: "Decrypt"},
+		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey"},
+		{name: "describekey", title: "DescribeKey", operation: "DescribeKey"},
+	}
+}
+
+func subjectNames() []string {
+	var names []string
+	for _, s := range subjects() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// A sample is one window.
+type sample struct {
+	CPUMicros float64 `json:"cpu_us"` // of the server's process, per request
+	PerSecond float64 `json:"requests_per_s"`
+}
+
+// Result is one subject at one concurrency; its figures are the medians of its samples.
+type Result struct {
+	Name        string `json:"name"`
+	Title       string `json:"-"`
+	Floor       bool   `json:"floor"`
+	Concurrency int    `json:"concurrency"`
+	sample
+	Samples []sample `json:"samples"`
+}
+
+// measureAll measures the subjects in interleaved rounds, so that what else the machine does
+// hits all of them alike.
+func measureAll(ctx context.Context, opts options, dir string) (results []*Result, err error) {
+	chosen := slices.DeleteFunc(subjects(), func(s *subject) bool { return opts.only != nil && !slices.Contains(opts.only, s.name) })
+	stop, err := startAll(ctx, opts, dir, chosen)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return nil, err
+	}
+	for round := range opts.rounds + 1 {
+		next := 0
+		for _, s := range chosen {
+			for _, concurrency := range opts.concurrency {
+				if s.address == "" && concurrency != opts.concurrency[0] {
+					continue // the token loop has one session
+				}
+				taken, err := s.window(ctx, concurrency, opts.requests)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", s.name, err)
+				}
+				if round == 0 { // warm-up
+					if s.address == "" {
+						concurrency = 1
+					}
+					results = append(results, &Result{Name: s.name, Title: s.title, Floor: s.floor, Concurrency: concurrency})
+					continue
+				}
+				results[next].Samples = append(results[next].Samples, taken)
+				next++
+			}
+		}
+	}
+	for _, r := range results {
+		r.sample = median(r.Samples)
+	}
+	return results, nil
+}
+
+// startAll starts what the subjects need. stop ends what was started, also after an error.
+func startAll(ctx context.Context, opts options, dir string, chosen []*subject) (stop func() error, err error) {
+	var running []*process
+	stop = func() error {
+		var faults []error
+		for _, p := range running {
+			faults = append(faults, p.stop())
+		}
+		return errors.Join(faults...)
+	}
+	for _, s := range chosen {
+		if !s.floor {
+			continue
+		}
+		if err := s.startFloor(ctx, filepath.Join(dir, s.name)); err != nil {
+			return stop, err
+		}
+		running = append(running, s.proc)
+	}
+	if !slices.ContainsFunc(chosen, func(s *subject) bool { return !s.floor }) {
+		return stop, nil
+	}
+	kms, err := newServer(ctx, opts, filepath.Join(dir, "kms11"))
+	if err != nil {
+		return stop, err
+	}
+	running = append(running, kms.process)
+	return stop, kms.give(ctx, chosen)
+}
+
+// startFloor starts this program again as the floor, and waits until it is ready.
+func (s *subject) startFloor(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	config, err := tokenConfig(dir)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	p, err := startProcess(ctx, s.name, dir, environment(config, floorEnv+"="+s.name), self)
+	if err != nil {
+		return err
+	}
+	line, err := p.line()
+	if err != nil {
+		return errors.Join(err, p.stop())
+	}
+	if s.proc = p; s.name != "token" {
+		s.address, s.id, s.body = line, floorIdentity(), encryptBody("1234abcd-12ab-34cd-56ef-1234567890ab")
+		p.watch()
+	}
+	return nil
+}
+
+// give makes a key and a ciphertext, and gives the server's subjects their requests.
+func (s *server) give(ctx context.Context, chosen []*subject) error {
+	ids, err := s.createKeys(ctx, 1)
+	if err != nil {
+		return err
+	}
+	request, err := s.id.prepare(s.address, "Encrypt", encryptBody(ids[0]))
+	if err != nil {
+		return err
+	}
+	all, err := connect(ctx, s.address, 1, nil)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	answer, err := all[0].do(request)
+	if err != nil {
+		return fmt.Errorf("make a ciphertext: %w", err)
+	}
+	var sealed struct{ CiphertextBlob string }
+	if err := json.Unmarshal(answer, &sealed); err != nil {
+		return fmt.Errorf("make a ciphertext: %w", err)
+	}
+	bodies := map[string]string{
+		"Encrypt":         encryptBody(ids[0]),
+		"Decrypt":         `{"CiphertextBlob":"` + sealed.CiphertextBlob + `"}`,
+		"GenerateDataKey": `{"KeyId":"` + ids[0] + `","KeySpec":"AES_256"}`,
+		"DescribeKey":     `{"KeyId":"` + ids[0] + `"}`,
+	}
+	for _, subject := range chosen {
+		if !subject.floor {
+			subject.proc, subject.address, subject.id = s.process, s.address, s.id
+			subject.body = bodies[subject.operation]
+		}
+	}
+	return nil
+}
+
+// window measures n requests over so many connections.
+func (s *subject) window(ctx context.Context, concurrency, n int) (sample, error) {
+	if s.address == "" {
+		return s.proc.cost(n, func() error {
+			if _, err := io.WriteString(s.proc.stdin, fmt.Sprintln(n)); err != nil {
+				return err
+			}
+			_, err := s.proc.line()
+			return err
+		})
+	}
+	// Signed anew for each window, so that no long run leaves the five minutes that AWS allows.
+	request, err := s.id.prepare(s.address, s.operation, s.body)
+	if err != nil {
+		return sample{}, err
+	}
+	return s.proc.load(ctx, s.address, concurrency, n, [][]byte{request})
+}
+
+// load sends n of the requests, at random, and measures what they cost.
+func (p *process) load(ctx context.Context, address string, concurrency, n int, requests [][]byte) (sample, error) {
+	all, err := connect(ctx, address, concurrency, requests[0])
+	if err != nil {
+		return sample{}, err
+	}
+	defer all.close()
+	return p.cost(n, func() error { return all.each(n, anyOf(requests), nil) })
+}
+
+// cost is the CPU time that the process uses while work makes it do n things.
+func (p *process) cost(n int, work func() error) (sample, error) {
+	pid := p.cmd.Process.Pid
+	before, err := cpuTime(pid)
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	if err := work(); err != nil {
+		return sample{}, fmt.Errorf("%w%s", err, p.lastWords())
+	}
+	wall := time.Since(start)
+	after, err := cpuTime(pid)
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{
+		CPUMicros: float64(after-before) / float64(time.Microsecond) / float64(n),
+		PerSecond: float64(n) / wall.Seconds(),
+	}, nil
+}
+
+// median takes each figure's median by itself.
+func median(samples []sample) sample {
+	middle := func(figure func(sample) float64) float64 {
+		var sorted []float64
+		for _, s := range samples {
+			sorted = append(sorted, figure(s))
+		}
+		slices.Sort(sorted)
+		return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+	}
+	return sample{
+		CPUMicros: middle(func(s sample) float64 { return s.CPUMicros }),
+		PerSecond: middle(func(s sample) float64 { return s.PerSecond }),
+	}
+}

@@ -1,0 +1,77 @@
+// Package clients_test runs AWS's clients in other languages against the built binary: the AWS
+// CLI, boto3 and the SDK for JavaScript. `make integration-deps` installs them, `make
+// integration` runs these tests; `make test` leaves them out.
+package clients_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kms11/kms11/integration/kms11test"
+)
+
+func TestMain(m *testing.M) { kms11test.Main(m) }
+
+// clientBound only ends a client that hangs.
+const clientBound = 5 * time.Minute
+
+// python is an interpreter that has the AWS CLI and boto3: python3 of the path, or that of the
+// virtual environment which `make integration-deps` makes.
+func python(t *testing.T) string {
+	t.Helper()
+	var tried []string
+	for _, candidate := range []string{"python3", filepath.Join("..", "..", "bin", "python-clients", "bin", "python")} {
+		output, err := exec.Command(candidate, "check.py").CombinedOutput()
+		if err != nil {
+			tried = append(tried, candidate+": "+err.Error()+" "+strings.TrimSpace(string(output)))
+			continue
+		}
+		t.Logf("%s: %s", candidate, strings.Join(strings.Fields(string(output)), " "))
+		// The name may be a wrapper that needs the caller's environment; tests run without it.
+		path, err := exec.Command(candidate, "-c", "import sys; print(sys.executable)").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(path))
+	}
+	t.Fatalf("no Python with the AWS CLI and boto3: run `make integration-deps`\n%s", strings.Join(tried, "\n"))
+	return ""
+}
+
+// run runs a client to its end in the server's client environment and prints what it printed.
+func run(t *testing.T, server *kms11test.Server, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), clientBound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = server.Env(t)
+	output, err := cmd.CombinedOutput()
+	t.Logf("%s", output)
+	if err != nil {
+		t.Fatalf("%s: %v", filepath.Base(name), err)
+	}
+	if !strings.Contains(string(output), "ok: typed errors") {
+		t.Error("it did not come to its end")
+	}
+}
+
+func TestBoto3(t *testing.T) {
+	interpreter := python(t)
+	run(t, kms11test.Start(t), interpreter, "boto3_roundtrip.py")
+}
+
+func TestNode(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal("no node: install Node.js 20 or newer, then run `make integration-deps`")
+	}
+	if _, err := os.Stat(filepath.Join("node", "node_modules", "@aws-sdk", "client-kms")); err != nil {
+		t.Fatal("the AWS SDK for JavaScript is missing: run `make integration-deps`")
+	}
+	run(t, kms11test.Start(t), node, filepath.Join("node", "kms_test.mjs"))
+}

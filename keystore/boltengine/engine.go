@@ -1,0 +1,180 @@
+// Package boltengine is the embedded keystore engine: one bbolt file, used by one process at a
+// time.
+package boltengine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/kms11/kms11/keystore"
+)
+
+// Engine is a keystore.Engine in a bbolt file. Writers queue. Readers
+// and writers do not wait for each other until the file is larger than mapSize.
+type Engine struct {
+	db    *bbolt.DB
+	feeds feeds
+	// writer is held by the one running Update. bbolt has a lock of its own, but waiting for that
+	// one cannot be cut short by a context.
+	writer chan struct{}
+}
+
+var _ keystore.Engine = (*Engine)(nil)
+
+// View implements keystore.Engine.
+func (e *Engine) View(ctx context.Context, fn func(keystore.EngineTx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.rename(e.db.View(func(btx *bbolt.Tx) error {
+		return fn(&tx{ctx: ctx, bucket: btx.Bucket(bucketName)})
+	}))
+}
+
+// Update implements keystore.Engine. fn runs once.
+func (e *Engine) Update(ctx context.Context, fn func(keystore.EngineTx) error) error {
+	release, err := e.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	t := &tx{ctx: ctx, writable: true}
+	done := false
+	err = e.db.Update(func(btx *bbolt.Tx) error {
+		t.bucket = btx.Bucket(bucketName)
+		if err := fn(t); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		done = true
+		return nil
+	})
+	if done {
+		// Also after a failed commit: the file may hold it all the same.
+		e.feeds.publish(t.written)
+	}
+	return e.rename(err)
+}
+
+// Watch implements keystore.Engine. The file lock keeps other processes out, so the feed holds the
+// changes of this Engine and is never behind. It is lost when a reader falls 64k changes behind.
+func (e *Engine) Watch(ctx context.Context) (<-chan keystore.Change, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return e.feeds.add(ctx)
+}
+
+// Close implements keystore.Engine and unlocks the file.
+func (e *Engine) Close() error {
+	e.feeds.close()
+	if err := e.db.Close(); err != nil {
+		return fmt.Errorf("closing the keystore: %w", err)
+	}
+	return nil
+}
+
+// Check reads every page of the file and reports what is inconsistent in its structure. It says
+// nothing about the records. Writers wait meanwhile.
+func (e *Engine) Check(ctx context.Context) error {
+	release, err := e.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return e.rename(e.db.View(func(btx *bbolt.Tx) error {
+		var faults []error
+		for err := range btx.Check() {
+			faults = append(faults, err)
+		}
+		return errors.Join(faults...)
+	}))
+}
+
+func (e *Engine) lock(ctx context.Context) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case e.writer <- struct{}{}:
+		return func() { <-e.writer }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// rename turns bbolt's word for a closed file into keystore's; everything else stays as it is.
+func (e *Engine) rename(err error) error {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return keystore.ErrClosed
+	}
+	return err
+}
+
+type tx struct {
+	ctx      context.Context
+	bucket   *bbolt.Bucket
+	writable bool
+	written  [][]byte
+}
+
+func (t *tx) Get(key []byte) ([]byte, error) {
+	value := t.bucket.Get(key)
+	if value == nil {
+		return nil, keystore.ErrNotFound
+	}
+	return value, nil
+}
+
+func (t *tx) Put(key, value []byte) error {
+	if !t.writable {
+		return keystore.ErrReadOnly
+	}
+	if err := keystore.CheckPut(key, value); err != nil {
+		return err
+	}
+	// bbolt copies the key but keeps the value until the commit.
+	if err := t.bucket.Put(key, append([]byte{}, value...)); err != nil {
+		return fmt.Errorf("writing %q: %w", key, err)
+	}
+	t.written = append(t.written, bytes.Clone(key))
+	return nil
+}
+
+func (t *tx) Delete(key []byte) error {
+	if !t.writable {
+		return keystore.ErrReadOnly
+	}
+	if err := t.bucket.Delete(key); err != nil {
+		return fmt.Errorf("deleting %q: %w", key, err)
+	}
+	t.written = append(t.written, bytes.Clone(key))
+	return nil
+}
+
+func (t *tx) Scan(start, end []byte) iter.Seq2[keystore.Pair, error] {
+	return func(yield func(keystore.Pair, error) bool) {
+		c := t.bucket.Cursor()
+		for k, v := c.Seek(start); k != nil; k, v = c.Next() {
+			if end != nil && bytes.Compare(k, end) >= 0 {
+				return
+			}
+			if err := t.ctx.Err(); err != nil {
+				yield(keystore.Pair{}, err)
+				return
+			}
+			if !yield(keystore.Pair{Key: k, Value: v}, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package keystore
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// kind is all there is to know about one kind of record. A new kind is one more of these, a type,
+// and the typed methods of Store and Tx that name it. The codes are for ever.
+type kind[T any] struct {
+	code    uint8  // in the envelope
+	version uint16 // of the content that this program writes and reads
+	place   func(*T) engineKey
+	// prepare gives a copy in the one form that is written, or says why it cannot be.
+	prepare func(*T) (*T, error)
+}
+
+var (
+	headerKind    = kind[headerContent]{code: 1, version: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
+	keyKind       = kind[KeyRecord]{code: 2, version: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
+	userKind      = kind[UserRecord]{code: 3, version: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
+	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}
+)
+
+// encode gives the content of a record.
+func (k kind[T]) encode(record *T) ([]byte, error) {
+	ready, err := k.prepare(record)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(ready); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// decode reads the content of a record. A member it does not know is an error: writing the record
+// back would lose it without a word.
+func (k kind[T]) decode(content []byte) (*T, error) {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.DisallowUnknownFields()
+	record := new(T)
+	if err := dec.Decode(record); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one JSON value")
+	}
+	return record, nil
+}

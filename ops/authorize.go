@@ -1,0 +1,109 @@
+package ops
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
+)
+
+// authorizeKey decides whether the caller may do the call's operation on a key.
+func (s *Service) authorizeKey(call *Call, k key) error {
+	return s.authorizeAction(call, call.Operation, k)
+}
+
+// authorizeAction is authorizeKey for the operations whose permission has another name
+// (ReEncryptFrom, ReEncryptTo).
+func (s *Service) authorizeAction(call *Call, action string, k key) error {
+	document, err := s.policies.get(k.Policy)
+	if err != nil {
+		return err
+	}
+	request := policy.Request{
+		Principal: call.Caller.Principal,
+		Action:    "kms:" + action,
+		Resource:  k.arn,
+		Owner:     k.Account,
+	}
+	return denial(request, policy.Evaluate(request, document, call.Caller.Policies))
+}
+
+// authorizeAccount decides an operation that concerns no key (AWS: "Resource": "*").
+func (s *Service) authorizeAccount(call *Call) error {
+	request := policy.Request{
+		Principal: call.Caller.Principal,
+		Action:    "kms:" + call.Operation,
+		Resource:  "*",
+		Owner:     call.Caller.Principal.Account,
+	}
+	return denial(request, policy.Evaluate(request, nil, call.Caller.Policies))
+}
+
+// denial gives AWS's text for a decision (IAM User Guide, "Troubleshoot access denied error
+// messages").
+func denial(r policy.Request, effect policy.Effect) error {
+	var why string
+	switch effect {
+	case policy.Allowed:
+		return nil
+	case policy.DeniedByResource:
+		why = "with an explicit deny in a resource-based policy"
+	case policy.DeniedByIdentity:
+		why = "with an explicit deny in an identity-based policy"
+	case policy.NoResourceAllow:
+		why = fmt.Sprintf("because no resource-based policy allows the %s action", r.Action)
+	case policy.NoIdentityAllow:
+		why = fmt.Sprintf("because no identity-based policy allows the %s action", r.Action)
+	}
+	return kms.Errorf(kms.AccessDeniedException, "User: %s is not authorized to perform: %s on resource: %s %s",
+		r.Principal.ARN, r.Action, r.Resource, why)
+}
+
+// policyCache keeps compiled policies by their text: most keys of an account share the default
+// policy.
+type policyCache struct {
+	mu       sync.RWMutex
+	compiled map[string]*policy.Document
+}
+
+// policyCacheBound is the number of different policies kept compiled.
+const policyCacheBound = 10_000
+
+func (c *policyCache) get(text string) (*policy.Document, error) {
+	c.mu.RLock()
+	document, ok := c.compiled[text]
+	c.mu.RUnlock()
+	if ok {
+		return document, nil
+	}
+	document, err := policy.Parse([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("ops: stored policy: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled == nil || len(c.compiled) >= policyCacheBound {
+		c.compiled = make(map[string]*policy.Document)
+	}
+	c.compiled[text] = document
+	return document, nil
+}
+
+// defaultKeyPolicy is the policy of a key created without one, as GetKeyPolicy returns it (AWS
+// KMS Developer Guide, "Default key policy").
+func defaultKeyPolicy(partition, account string) string {
+	return `{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "arn:` + partition + `:iam::` + account + `:root"
+    },
+    "Action" : "kms:*",
+    "Resource" : "*"
+  } ]
+}`
+}

@@ -1,0 +1,83 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// GenerateDataKey implements the operation GenerateDataKey.
+func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.GenerateDataKeyRequest) (*kms.GenerateDataKeyResponse, error) {
+	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, in.GrantTokens, in.KeySpec, in.NumberOfBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		return nil, errDryRun()
+	}
+	plaintext, blob, err := s.dataKey(ctx, k, size, in.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.GenerateDataKeyResponse{
+		CiphertextBlob: blob,
+		Plaintext:      plaintext,
+		KeyId:          k.arn,
+		KeyMaterialId:  k.CurrentMaterial().ID,
+	}, nil
+}
+
+// GenerateDataKeyWithoutPlaintext implements the operation of that name.
+func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *Call, in *kms.GenerateDataKeyWithoutPlaintextRequest) (*kms.GenerateDataKeyWithoutPlaintextResponse, error) {
+	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, in.GrantTokens, in.KeySpec, in.NumberOfBytes)
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		return nil, errDryRun()
+	}
+	plaintext, blob, err := s.dataKey(ctx, k, size, in.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	clear(plaintext)
+	return &kms.GenerateDataKeyWithoutPlaintextResponse{
+		CiphertextBlob: blob,
+		KeyId:          k.arn,
+		KeyMaterialId:  k.CurrentMaterial().ID,
+	}, nil
+}
+
+// dataKeyFor takes the key of a data key through the checks and gives the data key's size.
+func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, grantTokens []string, spec kms.DataKeySpec, numberOfBytes int) (key, int, error) {
+	if (spec == "") == (numberOfBytes == 0) {
+		return key{}, 0, kms.Errorf(kms.ValidationException, "Please specify either number of bytes or key spec.")
+	}
+	size := numberOfBytes
+	switch spec {
+	case kms.DataKeySpecAes256:
+		size = 32
+	case kms.DataKeySpecAes128:
+		size = 16
+	}
+	k, err := s.keyFor(ctx, call, keyID, grantTokens, kms.EncryptionAlgorithmSpecSymmetricDefault)
+	return k, size, err
+}
+
+// dataKey makes a data key with the token's random number generator and encrypts it. The
+// plaintext is what the operation hands out; the caller wipes it where it does not.
+func (s *Service) dataKey(ctx context.Context, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+	plaintext, err = s.domain.Random(ctx, size)
+	if err != nil {
+		return nil, nil, tokenError(err)
+	}
+	blob, err = s.seal(ctx, k, plaintext, context)
+	if err != nil {
+		clear(plaintext)
+		return nil, nil, err
+	}
+	return plaintext, blob, nil
+}

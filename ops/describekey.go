@@ -1,0 +1,76 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// DescribeKey implements the operation DescribeKey.
+func (s *Service) DescribeKey(ctx context.Context, call *Call, in *kms.DescribeKeyRequest) (*kms.DescribeKeyResponse, error) {
+	k, err := s.resolve(ctx, call, in.KeyId)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
+	if err := s.authorizeKey(call, k); err != nil {
+		return nil, err
+	}
+	return &kms.DescribeKeyResponse{KeyMetadata: metadata(k)}, nil
+}
+
+// metadata says of a key what DescribeKey and CreateKey tell.
+func metadata(k key) *kms.KeyMetadata {
+	m := &kms.KeyMetadata{
+		AWSAccountId:          k.Account,
+		KeyId:                 k.ID,
+		Arn:                   k.arn,
+		CreationDate:          kms.TimestampOf(k.Created),
+		Enabled:               k.State == kms.KeyStateEnabled,
+		Description:           k.Description,
+		KeyUsage:              k.Usage,
+		KeyState:              k.State,
+		Origin:                k.Origin,
+		KeyManager:            k.Manager,
+		KeySpec:               k.Spec,
+		CustomerMasterKeySpec: kms.CustomerMasterKeySpec(k.Spec),
+		MultiRegion:           k.MultiRegion != nil,
+	}
+	if spec, ok := kms.SpecOf(k.Spec); ok {
+		use, _ := spec.Use(k.Usage)
+		m.EncryptionAlgorithms = use.Encryption
+		m.SigningAlgorithms = use.Signing
+		m.MacAlgorithms = use.Mac
+		m.KeyAgreementAlgorithms = use.KeyAgreement
+		m.EncapsulationAlgorithms = use.Encapsulation
+	}
+	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault {
+		m.CurrentKeyMaterialId = material.ID
+	}
+	if k.State == kms.KeyStatePendingDeletion {
+		m.DeletionDate = kms.TimestampOf(k.DeletionDate)
+	}
+	if k.MultiRegion != nil {
+		m.MultiRegionConfiguration = multiRegionConfiguration(k)
+	}
+	return m
+}
+
+// multiRegionConfiguration says of a multi-Region key which Regions hold it.
+func multiRegionConfiguration(k key) *kms.MultiRegionConfiguration {
+	place := func(region string) kms.MultiRegionKey {
+		return kms.MultiRegionKey{Arn: kms.KeyARN(region, k.Account, k.ID).String(), Region: region}
+	}
+	primary := place(k.MultiRegion.PrimaryRegion)
+	c := &kms.MultiRegionConfiguration{
+		MultiRegionKeyType: k.MultiRegion.Type,
+		PrimaryKey:         &primary,
+		ReplicaKeys:        []kms.MultiRegionKey{},
+	}
+	for _, region := range k.MultiRegion.ReplicaRegions {
+		c.ReplicaKeys = append(c.ReplicaKeys, place(region))
+	}
+	return c
+}

@@ -1,0 +1,122 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// Operation is one row of the table of operations.
+type Operation struct {
+	Name string // AWS's name, as in the action "kms:<Name>"
+	// Invoke decodes and validates the body and runs the operation. The output is nil for
+	// operations without output; the body is not kept.
+	Invoke func(ctx context.Context, s *Service, call *Call, body []byte) (output any, err error)
+}
+
+// request is what every generated request type can do.
+type request[In any] interface {
+	*In
+	Decode(body []byte) error
+}
+
+// operation is a row for a method with an output.
+func operation[In, Out any, P request[In]](name string, method func(*Service, context.Context, *Call, *In) (*Out, error)) Operation {
+	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (any, error) {
+		in := new(In)
+		if err := P(in).Decode(body); err != nil {
+			return nil, err
+		}
+		call.Operation = name
+		out, err := method(s, ctx, call, in)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}}
+}
+
+// silent is a row for a method without an output.
+func silent[In any, P request[In]](name string, method func(*Service, context.Context, *Call, *In) error) Operation {
+	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (any, error) {
+		in := new(In)
+		if err := P(in).Decode(body); err != nil {
+			return nil, err
+		}
+		call.Operation = name
+		return nil, method(s, ctx, call, in)
+	}}
+}
+
+// unsupported is a row for an operation that this version does not offer. Its requests are
+// decoded and validated all the same, so that a client learns of its own mistakes first.
+func unsupported[In any, P request[In]](name string) Operation {
+	return Operation{Name: name, Invoke: func(_ context.Context, _ *Service, _ *Call, body []byte) (any, error) {
+		if err := P(new(In)).Decode(body); err != nil {
+			return nil, err
+		}
+		return nil, kms.Errorf(kms.UnsupportedOperationException, "%s is not supported by this version of kms11.", name)
+	}}
+}
+
+// operations is the table of all operations of AWS KMS, by name.
+func operations() []Operation {
+	return []Operation{
+		unsupported[kms.CancelKeyDeletionRequest]("CancelKeyDeletion"),
+		unsupported[kms.ConnectCustomKeyStoreRequest]("ConnectCustomKeyStore"),
+		unsupported[kms.CreateAliasRequest]("CreateAlias"),
+		unsupported[kms.CreateCustomKeyStoreRequest]("CreateCustomKeyStore"),
+		unsupported[kms.CreateGrantRequest]("CreateGrant"),
+		operation("CreateKey", (*Service).CreateKey),
+		unsupported[kms.DecapsulateRequest]("Decapsulate"),
+		operation("Decrypt", (*Service).Decrypt),
+		unsupported[kms.DeleteAliasRequest]("DeleteAlias"),
+		unsupported[kms.DeleteCustomKeyStoreRequest]("DeleteCustomKeyStore"),
+		unsupported[kms.DeleteImportedKeyMaterialRequest]("DeleteImportedKeyMaterial"),
+		unsupported[kms.DeriveSharedSecretRequest]("DeriveSharedSecret"),
+		unsupported[kms.DescribeCustomKeyStoresRequest]("DescribeCustomKeyStores"),
+		operation("DescribeKey", (*Service).DescribeKey),
+		silent("DisableKey", (*Service).DisableKey),
+		unsupported[kms.DisableKeyRotationRequest]("DisableKeyRotation"),
+		unsupported[kms.DisconnectCustomKeyStoreRequest]("DisconnectCustomKeyStore"),
+		silent("EnableKey", (*Service).EnableKey),
+		unsupported[kms.EnableKeyRotationRequest]("EnableKeyRotation"),
+		unsupported[kms.EncapsulateRequest]("Encapsulate"),
+		operation("Encrypt", (*Service).Encrypt),
+		operation("GenerateDataKey", (*Service).GenerateDataKey),
+		unsupported[kms.GenerateDataKeyPairRequest]("GenerateDataKeyPair"),
+		unsupported[kms.GenerateDataKeyPairWithoutPlaintextRequest]("GenerateDataKeyPairWithoutPlaintext"),
+		operation("GenerateDataKeyWithoutPlaintext", (*Service).GenerateDataKeyWithoutPlaintext),
+		unsupported[kms.GenerateMacRequest]("GenerateMac"),
+		operation("GenerateRandom", (*Service).GenerateRandom),
+		unsupported[kms.GetKeyLastUsageRequest]("GetKeyLastUsage"),
+		unsupported[kms.GetKeyPolicyRequest]("GetKeyPolicy"),
+		unsupported[kms.GetKeyRotationStatusRequest]("GetKeyRotationStatus"),
+		unsupported[kms.GetParametersForImportRequest]("GetParametersForImport"),
+		unsupported[kms.GetPublicKeyRequest]("GetPublicKey"),
+		unsupported[kms.ImportKeyMaterialRequest]("ImportKeyMaterial"),
+		unsupported[kms.ListAliasesRequest]("ListAliases"),
+		unsupported[kms.ListGrantsRequest]("ListGrants"),
+		unsupported[kms.ListKeyPoliciesRequest]("ListKeyPolicies"),
+		unsupported[kms.ListKeyRotationsRequest]("ListKeyRotations"),
+		operation("ListKeys", (*Service).ListKeys),
+		unsupported[kms.ListResourceTagsRequest]("ListResourceTags"),
+		unsupported[kms.ListRetirableGrantsRequest]("ListRetirableGrants"),
+		unsupported[kms.PutKeyPolicyRequest]("PutKeyPolicy"),
+		operation("ReEncrypt", (*Service).ReEncrypt),
+		unsupported[kms.ReplicateKeyRequest]("ReplicateKey"),
+		unsupported[kms.RetireGrantRequest]("RetireGrant"),
+		unsupported[kms.RevokeGrantRequest]("RevokeGrant"),
+		unsupported[kms.RotateKeyOnDemandRequest]("RotateKeyOnDemand"),
+		unsupported[kms.ScheduleKeyDeletionRequest]("ScheduleKeyDeletion"),
+		unsupported[kms.SignRequest]("Sign"),
+		unsupported[kms.TagResourceRequest]("TagResource"),
+		unsupported[kms.UntagResourceRequest]("UntagResource"),
+		unsupported[kms.UpdateAliasRequest]("UpdateAlias"),
+		unsupported[kms.UpdateCustomKeyStoreRequest]("UpdateCustomKeyStore"),
+		silent("UpdateKeyDescription", (*Service).UpdateKeyDescription),
+		unsupported[kms.UpdatePrimaryRegionRequest]("UpdatePrimaryRegion"),
+		unsupported[kms.VerifyRequest]("Verify"),
+		unsupported[kms.VerifyMacRequest]("VerifyMac"),
+	}
+}

@@ -1,0 +1,29 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/kms11/kms11/kms"
+)
+
+// GenerateRandom implements the operation GenerateRandom: bytes of the token's random number
+// generator.
+func (s *Service) GenerateRandom(ctx context.Context, call *Call, in *kms.GenerateRandomRequest) (*kms.GenerateRandomResponse, error) {
+	if err := s.authorizeAccount(call); err != nil {
+		return nil, err
+	}
+	if in.NumberOfBytes == 0 {
+		return nil, kms.Errorf(kms.ValidationException, "NumberOfBytes is required.")
+	}
+	if in.CustomKeyStoreId != "" {
+		return nil, kms.CustomKeyStoreNotFoundException.Err()
+	}
+	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	random, err := s.domain.Random(ctx, in.NumberOfBytes)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	return &kms.GenerateRandomResponse{Plaintext: random}, nil
+}

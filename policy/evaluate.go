@@ -1,0 +1,117 @@
+package policy
+
+import "strings"
+
+// Principal is who asks.
+type Principal struct {
+	ARN     string // arn:aws:iam::111122223333:user/alice, or …:root for the account itself
+	Account string // 12 digits
+}
+
+// IsRoot reports whether the principal is its account's root user.
+func (p Principal) IsRoot() bool { return strings.HasSuffix(p.ARN, ":root") }
+
+// Request is what is asked: one action on one resource.
+type Request struct {
+	Principal Principal
+	Action    string // "kms:Encrypt"
+	Resource  string // an ARN, or "*" for an action without a resource
+	Owner     string // the account that owns the resource
+}
+
+// Effect is the outcome of an evaluation, with the part of the policies that decided.
+type Effect int
+
+const (
+	Allowed Effect = iota
+	// DeniedByResource and DeniedByIdentity are explicit denies.
+	DeniedByResource
+	DeniedByIdentity
+	// NoResourceAllow and NoIdentityAllow are implicit denies: that kind of policy would have had
+	// to allow the action and does not.
+	NoResourceAllow
+	NoIdentityAllow
+)
+
+// Evaluate decides a request by the key policy (nil for actions without a key) and the caller's
+// identity policies, in AWS's order (AWS KMS Developer Guide, "Determining access"): an explicit
+// deny anywhere wins; then an allow of the key policy for the principal itself; then, where the
+// key policy allows the account, an allow of the principal's identity policies. Without a key the
+// identity policies alone decide; the root user of the account needs none.
+//
+// A statement with a Condition is taken against the caller: a conditional allow does not allow,
+// a conditional deny denies.
+func Evaluate(r Request, key *Document, identity []*Document) Effect {
+	action := strings.ToLower(r.Action)
+	identityAllows := r.Principal.IsRoot()
+	for _, d := range identity {
+		for i := range d.statements {
+			s := &d.statements[i]
+			if !s.actions.match(action) || !s.resources.match(r.Resource) {
+				continue
+			}
+			if s.deny {
+				return DeniedByIdentity
+			}
+			identityAllows = identityAllows || !s.hasCondition
+		}
+	}
+	if key == nil {
+		return choose(identityAllows, Allowed, NoIdentityAllow)
+	}
+	var direct, delegated bool
+	root := "arn:aws:iam::" + r.Principal.Account + ":root"
+	for i := range key.statements {
+		s := &key.statements[i]
+		if !s.actions.match(action) || !s.resources.match(r.Resource) {
+			continue
+		}
+		toPrincipal, toAccount := s.principals.match(r.Principal.ARN, root)
+		switch {
+		case s.deny && (toPrincipal || toAccount):
+			return DeniedByResource
+		case s.deny || s.hasCondition:
+		default:
+			direct = direct || toPrincipal
+			delegated = delegated || toAccount
+		}
+	}
+	if r.Principal.Account != r.Owner {
+		// A foreign account needs both: the key's policy and its own.
+		if !direct && !delegated {
+			return NoResourceAllow
+		}
+		return choose(identityAllows, Allowed, NoIdentityAllow)
+	}
+	switch {
+	case direct:
+		return Allowed
+	case delegated:
+		return choose(identityAllows, Allowed, NoIdentityAllow)
+	}
+	return NoResourceAllow
+}
+
+// match reports whether the element names the principal itself, and whether it names its account.
+func (p principals) match(arn, root string) (toPrincipal, toAccount bool) {
+	if !p.present {
+		return false, false
+	}
+	for _, a := range p.arns {
+		toPrincipal = toPrincipal || a == arn
+		toAccount = toAccount || a == root
+	}
+	toPrincipal = toPrincipal || p.any
+	if p.negated {
+		named := toPrincipal || toAccount
+		return !named, !named
+	}
+	return toPrincipal, toAccount
+}
+
+func choose(condition bool, yes, no Effect) Effect {
+	if condition {
+		return yes
+	}
+	return no
+}

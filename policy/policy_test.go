@@ -1,0 +1,139 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+const (
+	account = "111122223333"
+	alice   = "arn:aws:iam::111122223333:user/alice"
+	keyARN  = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	foreign = "arn:aws:iam::444455556666:user/bob"
+
+	delegating = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`
+)
+
+func oneStatement(body string) string {
+	return `{"Version":"2012-10-17","Statement":{` + body + `}}`
+}
+
+func TestEvaluate(t *testing.T) {
+	user := Principal{ARN: alice, Account: account}
+	root := Principal{ARN: "arn:aws:iam::111122223333:root", Account: account}
+	other := Principal{ARN: foreign, Account: "444455556666"}
+	allowAll := oneStatement(`"Effect":"Allow","Action":"kms:*","Resource":"*"`)
+	for _, c := range []struct {
+		name      string
+		principal Principal
+		key       string
+		identity  []string
+		want      Effect
+	}{
+		{"delegated and allowed", user, delegating, []string{allowAll}, Allowed},
+		{"delegated, no identity policy", user, delegating, nil, NoIdentityAllow},
+		{"identity policy without delegation", user, oneStatement(`"Effect":"Allow","Principal":{"AWS":"` + foreign + `"},"Action":"kms:*","Resource":"*"`), []string{allowAll}, NoResourceAllow},
+		{"named by the key policy", user, oneStatement(`"Effect":"Allow","Principal":{"AWS":["` + alice + `"]},"Action":["kms:enc*"],"Resource":"*"`), nil, Allowed},
+		{"account id as principal", user, oneStatement(`"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:Encrypt","Resource":"*"`), []string{allowAll}, Allowed},
+		{"root of the account", root, delegating, nil, Allowed},
+		{"root not named", root, oneStatement(`"Effect":"Allow","Principal":{"AWS":"` + alice + `"},"Action":"kms:*","Resource":"*"`), nil, NoResourceAllow},
+		{"deny in the key policy wins", user, `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},{"Effect":"Deny","Principal":{"AWS":"` + alice + `"},"Action":"kms:Encrypt","Resource":"*"}]}`, []string{allowAll}, DeniedByResource},
+		{"deny in the identity policy wins", user, delegating, []string{allowAll, oneStatement(`"Effect":"Deny","NotAction":"kms:Decrypt","Resource":"*"`)}, DeniedByIdentity},
+		{"deny of another action", user, delegating, []string{allowAll, oneStatement(`"Effect":"Deny","Action":"kms:Decrypt","Resource":"*"`)}, Allowed},
+		{"another resource", user, delegating, []string{oneStatement(`"Effect":"Allow","Action":"kms:*","Resource":"arn:aws:kms:*:*:key/other"`)}, NoIdentityAllow},
+		{"statement without resource", user, delegating, []string{oneStatement(`"Effect":"Allow","Action":"kms:*"`)}, NoIdentityAllow},
+		{"conditional allow does not allow", user, delegating, []string{oneStatement(`"Effect":"Allow","Action":"kms:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}`)}, NoIdentityAllow},
+		{"conditional deny denies", user, delegating, []string{allowAll, oneStatement(`"Effect":"Deny","Action":"kms:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}`)}, DeniedByIdentity},
+		{"foreign, key only", other, oneStatement(`"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"kms:*","Resource":"*"`), nil, NoIdentityAllow},
+		{"foreign, both", other, oneStatement(`"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"kms:*","Resource":"*"`), []string{allowAll}, Allowed},
+		{"foreign, identity only", other, delegating, []string{allowAll}, NoResourceAllow},
+		{"NotPrincipal denies the others", user, `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},{"Effect":"Deny","NotPrincipal":{"AWS":"` + foreign + `"},"Action":"kms:*","Resource":"*"}]}`, nil, DeniedByResource},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			key, err := Parse([]byte(c.key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var identity []*Document
+			for _, text := range c.identity {
+				d, err := Parse([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				identity = append(identity, d)
+			}
+			r := Request{Principal: c.principal, Action: "kms:Encrypt", Resource: keyARN, Owner: account}
+			if got := Evaluate(r, key, identity); got != c.want {
+				t.Errorf("got effect %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEvaluateWithoutKey(t *testing.T) {
+	r := Request{Principal: Principal{ARN: alice, Account: account}, Action: "kms:ListKeys", Resource: "*", Owner: account}
+	if got := Evaluate(r, nil, nil); got != NoIdentityAllow {
+		t.Errorf("a user without policies: effect %d", got)
+	}
+	r.Principal.ARN = "arn:aws:iam::111122223333:root"
+	if got := Evaluate(r, nil, nil); got != Allowed {
+		t.Errorf("the root user: effect %d", got)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing":              ``,
+		"not an object":        `[]`,
+		"no statement":         `{"Version":"2012-10-17"}`,
+		"empty statements":     `{"Statement":[]}`,
+		"unknown version":      `{"Version":"2020-01-01","Statement":[{"Effect":"Allow"}]}`,
+		"unknown element":      oneStatement(`"Effect":"Allow","Actions":"kms:*"`),
+		"unknown effect":       oneStatement(`"Effect":"allow","Action":"kms:*"`),
+		"action of a number":   oneStatement(`"Effect":"Allow","Action":7`),
+		"action and NotAction": oneStatement(`"Effect":"Allow","Action":"kms:*","NotAction":"kms:*"`),
+		"principal type":       oneStatement(`"Effect":"Allow","Principal":{"Robot":"x"},"Action":"kms:*"`),
+		"condition of a map":   oneStatement(`"Effect":"Allow","Action":"kms:*","Condition":{"Bool":{"a":{"b":"c"}}}`),
+		"two documents":        delegating + delegating,
+	} {
+		if _, err := Parse([]byte(text)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"", "", true}, {"*", "", true}, {"", "a", false}, {"a*c", "abbbc", true}, {"a*c", "abbbd", false},
+		{"?", "", false}, {"?", "a", true}, {"a?c", "abc", true}, {"*a*b*", "xxaxxbxx", true}, {"**", "x", true},
+		{"kms:*", "kms:encrypt", true}, {"kms:generatedatakey*", "kms:generatedatakey", true},
+	} {
+		if got := matches(c.pattern, c.name); got != c.want {
+			t.Errorf("matches(%q, %q) = %v", c.pattern, c.name, got)
+		}
+	}
+	// A pattern of many stars takes time proportional to the product of the lengths, no more.
+	if matches(strings.Repeat("*a", 1000)+"b", strings.Repeat("a", 2000)) {
+		t.Error("matched a name without its last byte")
+	}
+}
+
+// FuzzParse holds that no document makes Parse or Evaluate fail otherwise than by an error.
+func FuzzParse(f *testing.F) {
+	f.Add(delegating)
+	f.Add(oneStatement(`"Effect":"Deny","NotPrincipal":"*","NotAction":["a","b?"],"NotResource":"*","Condition":{"Null":{"a":[true,1,"x"]}}`))
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := Parse([]byte(text))
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("error of another kind: %v", err)
+			}
+			return
+		}
+		Evaluate(Request{Principal: Principal{ARN: alice, Account: account}, Action: "kms:Encrypt", Resource: keyARN, Owner: account}, d, []*Document{d})
+	})
+}

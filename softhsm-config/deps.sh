@@ -1,0 +1,59 @@
+#!/bin/sh
+# Installs what `make test` and `make run` need and the machine lacks: SoftHSM2 and a C compiler
+# (the PKCS#11 binding is cgo). Does nothing, and needs no rights, where both are there.
+set -eu
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The places where with-softhsm.sh looks.
+have_softhsm() {
+	[ -z "${SOFTHSM2_MODULE:-}" ] || return 0
+	for module in \
+		/usr/lib/softhsm/libsofthsm2.so \
+		/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so \
+		/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so \
+		/usr/lib64/pkcs11/libsofthsm2.so \
+		/usr/lib64/softhsm/libsofthsm2.so \
+		/usr/lib/pkcs11/libsofthsm2.so \
+		/opt/homebrew/lib/softhsm/libsofthsm2.so \
+		/usr/local/lib/softhsm/libsofthsm2.so; do
+		if [ -e "$module" ]; then return 0; fi
+	done
+	return 1
+}
+
+have_compiler() { have "${CC:-cc}" || have gcc || have clang; }
+
+if [ -n "${SOFTHSM2_MODULE:-}" ] && [ ! -e "$SOFTHSM2_MODULE" ]; then
+	echo "deps: SOFTHSM2_MODULE names $SOFTHSM2_MODULE, which is not there" >&2
+	exit 1
+fi
+softhsm=
+compiler=
+have_softhsm && have softhsm2-util || softhsm=softhsm2
+have_compiler || compiler="gcc libc6-dev"
+if [ -z "$softhsm$compiler" ]; then
+	exit 0
+fi
+
+if have apt-get; then
+	sudo=
+	if [ "$(id -u)" -ne 0 ]; then
+		have sudo || { echo "deps: become root and run: apt-get install $softhsm $compiler" >&2; exit 1; }
+		sudo=sudo
+	fi
+	echo "deps: installing with apt-get: $softhsm $compiler"
+	$sudo apt-get update -qq
+	# shellcheck disable=SC2086 # package names are to be split
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $softhsm $compiler
+	exit 0
+fi
+cat >&2 <<MISSING
+deps: these are missing and this system has no apt-get: ${softhsm:+SoftHSM2 }${compiler:+a C compiler}
+  Fedora, RHEL:  dnf install softhsm gcc
+  Alpine:        apk add softhsm gcc musl-dev
+  Arch:          pacman -S softhsm gcc
+  macOS:         brew install softhsm && xcode-select --install
+A SoftHSM2 that is elsewhere is named by SOFTHSM2_MODULE=/path/to/libsofthsm2.so
+MISSING
+exit 1
