@@ -74,7 +74,11 @@ func listenPrivate(path string) (net.Listener, error) {
 	}
 	defer os.Remove(private)
 	made := filepath.Join(private, "s")
-	listener, err := net.Listen("unix", made)
+	var listener net.Listener
+	err = withShortPath(made, func(short string) error {
+		listener, err = net.Listen("unix", short)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +94,38 @@ func listenPrivate(path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// AdminClient speaks to the admin socket at path.
+// maxSocketPath is the longest path of a unix socket on the systems kms11 runs on (macOS: 104
+// bytes with the final zero).
+const maxSocketPath = 103
+
+// withShortPath calls use with a path to the socket that fits a socket address: the path itself,
+// or one through a symbolic link that lives as long as the call.
+func withShortPath(path string, use func(string) error) error {
+	if len(path) <= maxSocketPath {
+		return use(path)
+	}
+	private, err := os.MkdirTemp("", "kms11-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(private)
+	link := filepath.Join(private, "d")
+	if err := os.Symlink(filepath.Dir(path), link); err != nil {
+		return err
+	}
+	return use(filepath.Join(link, filepath.Base(path)))
+}
+
+// AdminClient speaks to the admin socket at path, whatever the host of a URL.
 func AdminClient(path string) *http.Client {
 	return &http.Client{
 		Timeout: 30 * time.Second,
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+			err = withShortPath(path, func(short string) error {
+				conn, err = (&net.Dialer{}).DialContext(ctx, "unix", short)
+				return err
+			})
+			return conn, err
 		}},
 	}
 }

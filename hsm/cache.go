@@ -10,9 +10,11 @@ import (
 // maxNonce is the longest nonce of any scheme.
 const maxNonce = 16
 
-// A handleKey names a cached object: a material, or a message key derived from it.
+// A handleKey names a cached object: a material, one half of it for one use, or a message key
+// derived from it.
 type handleKey struct {
 	material string
+	use      use // 0 for the material of a symmetric encryption key and what is derived from it
 	derived  bool
 	nonce    [maxNonce]byte
 }

@@ -21,7 +21,7 @@ func known(t testing.TB, d *hsm.Domain) (kms.Material, []byte) {
 	t.Helper()
 	key := []byte("0123456789abcdef0123456789ABCDEF")
 	given := bytes.Clone(key)
-	m, err := d.WrapKey(t.Context(), kms.KeySpecSymmetricDefault, given)
+	m, err := d.WrapKey(t.Context(), hsm.KeyRequest{Spec: kms.KeySpecSymmetricDefault}, given)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestContextEnds(t *testing.T) {
 func TestWrapKeyLength(t *testing.T) {
 	d := hsmtest.Domain(t)
 	for _, n := range []int{0, 16, 31, 33} {
-		if _, err := d.WrapKey(t.Context(), kms.KeySpecSymmetricDefault, make([]byte, n)); err == nil {
+		if _, err := d.WrapKey(t.Context(), hsm.KeyRequest{Spec: kms.KeySpecSymmetricDefault}, make([]byte, n)); err == nil {
 			t.Errorf("WrapKey takes %d bytes", n)
 		}
 	}

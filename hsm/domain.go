@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kms11/kms11/kms"
@@ -20,6 +21,7 @@ type Domain struct {
 	members     []*member
 	turn        atomic.Uint32
 	direct      directCounts
+	homes       sync.Map // CKA_ID of a resident key to the *member that has it
 }
 
 // A member is the domain on one token.

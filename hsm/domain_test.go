@@ -15,7 +15,7 @@ import (
 
 func newKey(t testing.TB, d *hsm.Domain) kms.Material {
 	t.Helper()
-	m, err := d.GenerateKey(t.Context(), kms.KeySpecSymmetricDefault)
+	m, err := d.GenerateKey(t.Context(), hsm.KeyRequest{Spec: kms.KeySpecSymmetricDefault})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestFootprint(t *testing.T) {
 	if after := len(hsm.Objects(t, token)); after != before || resting != 3 || len(ids) != 200 {
 		t.Errorf("200 keys: %d objects before, %d after, %d resting, %d ids", before, after, resting, len(ids))
 	}
-	if _, err := d.GenerateKey(t.Context(), "NO_SUCH_SPEC"); !errors.Is(err, hsm.ErrUnsupported) {
+	if _, err := d.GenerateKey(t.Context(), hsm.KeyRequest{Spec: "NO_SUCH_SPEC"}); !errors.Is(err, hsm.ErrUnsupported) {
 		t.Errorf("unknown spec: %v", err)
 	}
 }

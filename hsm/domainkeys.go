@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"github.com/kms11/kms11/kms"
 	"github.com/miekg/pkcs11"
@@ -88,6 +89,10 @@ type loaded struct {
 	wraps  wraps
 	keys   map[keyRef]domainKey // constant once loaded
 	cache  *cache
+
+	abilities *abilities
+	residents sync.Map // CKA_ID of a resident key to its object
+	pairs     *pairPool
 }
 
 // load finds the domain's keys on c, whose holder session is s.
@@ -96,7 +101,12 @@ func (m *member) load(c *conn, s *session) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{member: m, conn: c, wraps: w, keys: map[keyRef]domainKey{}}
+	a, err := c.token.able(s, w)
+	if err != nil {
+		return err
+	}
+	l := &loaded{member: m, conn: c, wraps: w, keys: map[keyRef]domainKey{}, abilities: a}
+	l.pairs = newPairPool(c)
 	l.cache = newCache(c.token.config.Handles, l.destroy)
 	domain, err := hex.DecodeString(m.domain.description.ID)
 	if err != nil {

@@ -11,6 +11,12 @@ import (
 var (
 	// ErrBadCiphertext: the ciphertext was not made by this key with this AAD.
 	ErrBadCiphertext = errors.New("bad ciphertext")
+	// ErrBadSignature: the signature was not made by this key over this message.
+	ErrBadSignature = errors.New("bad signature")
+	// ErrBadMAC: the MAC was not made by this key over this message.
+	ErrBadMAC = errors.New("bad MAC")
+	// ErrBadPublicKey: a peer's public key is malformed or not one of the key's curve.
+	ErrBadPublicKey = errors.New("bad public key")
 	// ErrTokenDown: the token cannot be reached now; the same call may work later.
 	ErrTokenDown = errors.New("token is down")
 	// ErrUnsupported: the token lacks a mechanism, which the text names.
@@ -53,25 +59,27 @@ func (e *Error) Is(target error) bool {
 type class int
 
 const (
-	classInternal    class = iota // nothing is known to help
-	classBadInput                 // the caller's ciphertext is bad; the session is fine
-	classSessionLost              // open the session again and retry once
-	classHandleLost               // the object is gone: make it again and retry once
-	classTokenLost                // mark the token down and reconnect in the background
-	classPIN                      // stop: tokens lock after a few tries
+	classInternal     class = iota // nothing is known to help
+	classBadInput                  // the caller's ciphertext is bad; the session is fine
+	classBadSignature              // the same of a signature
+	classSessionLost               // open the session again and retry once
+	classHandleLost                // the object is gone: make it again and retry once
+	classTokenLost                 // mark the token down and reconnect in the background
+	classPIN                       // stop: tokens lock after a few tries
 	classUnsupported
 )
 
 var classSentinels = map[class]error{
-	classBadInput:    ErrBadCiphertext,
-	classSessionLost: ErrTokenDown,
-	classTokenLost:   ErrTokenDown,
-	classPIN:         ErrPIN,
-	classUnsupported: ErrUnsupported,
+	classBadInput:     ErrBadCiphertext,
+	classBadSignature: ErrBadSignature,
+	classSessionLost:  ErrTokenDown,
+	classTokenLost:    ErrTokenDown,
+	classPIN:          ErrPIN,
+	classUnsupported:  ErrUnsupported,
 }
 
-// ckrClasses says what a code means on every token. Codes that mean "bad ciphertext" count only
-// where a function decrypts: see classify.
+// ckrClasses says what a code means on every token. Codes that mean "bad ciphertext" or "bad
+// signature" count only where a function decrypts or verifies: see classify.
 var ckrClasses = map[uint]class{
 	pkcs11.CKR_SESSION_HANDLE_INVALID: classSessionLost,
 	pkcs11.CKR_SESSION_CLOSED:         classSessionLost,
@@ -114,6 +122,12 @@ var badCiphertextCodes = []uint{
 	pkcs11.CKR_ENCRYPTED_DATA_INVALID,
 	pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE,
 	ckrAEADDecryptFailed,
+}
+
+// badSignatureCodes are what the standard gives C_Verify for a signature that is wrong.
+var badSignatureCodes = []uint{
+	pkcs11.CKR_SIGNATURE_INVALID,
+	pkcs11.CKR_SIGNATURE_LEN_RANGE,
 }
 
 // classOf is the class of the PKCS#11 error in err.

@@ -13,7 +13,7 @@ import (
 type AnObject struct {
 	Class, KeyType                          uint
 	Resting, Sensitive, Extractable, Public bool
-	ID                                      string
+	ID, Label                               string
 	Uses                                    []string
 	// ValueErr is why the token does not give the value, or nil if it does.
 	ValueErr error
@@ -45,11 +45,11 @@ func Objects(t testing.TB, token *Token) []AnObject {
 }
 
 func look(s *session, o object) (AnObject, error) {
-	got, err := s.attributes(o, pkcs11.CKA_CLASS, pkcs11.CKA_TOKEN, pkcs11.CKA_PRIVATE, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_ID)
+	got, err := s.attributes(o, pkcs11.CKA_CLASS, pkcs11.CKA_TOKEN, pkcs11.CKA_PRIVATE, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_ID, pkcs11.CKA_LABEL)
 	if err != nil {
 		return AnObject{}, err
 	}
-	a := AnObject{Class: uint(got[0][0]), Resting: isTrue(got[1]), Public: !isTrue(got[2]), KeyType: uint(got[3][0]), ID: string(got[4])}
+	a := AnObject{Class: uint(got[0][0]), Resting: isTrue(got[1]), Public: !isTrue(got[2]), KeyType: uint(got[3][0]), ID: string(got[4]), Label: string(got[5])}
 	if a.Class == pkcs11.CKO_PUBLIC_KEY {
 		return a, nil
 	}
@@ -62,12 +62,22 @@ func look(s *session, o object) (AnObject, error) {
 			a.Uses = append(a.Uses, u.name)
 		}
 	}
-	_, a.ValueErr = s.attributes(o, pkcs11.CKA_VALUE)
+	secrets := []uint{pkcs11.CKA_VALUE}
+	if a.Class == pkcs11.CKO_PRIVATE_KEY && a.KeyType == pkcs11.CKK_RSA {
+		secrets = rsaKind{}.secrets()
+	}
+	for _, secret := range secrets {
+		if _, a.ValueErr = s.attributes(o, secret); a.ValueErr == nil {
+			break
+		}
+	}
 	return a, nil
 }
 
 // LoseShort, LoseHolder and LoseAll close sessions behind the token's back.
 func LoseShort(t testing.TB, token *Token) { lose(t, token, laneShort) }
+
+func LoseLong(t testing.TB, token *Token) { lose(t, token, laneLong) }
 
 func LoseHolder(t testing.TB, token *Token) { lose(t, token, laneHold) }
 

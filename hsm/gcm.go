@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"fmt"
 
 	"github.com/miekg/pkcs11"
 )
@@ -13,19 +14,25 @@ const (
 	tagSize = 16 // bytes
 )
 
-// sealGCM encrypts with AES-GCM; the answer ends in the tag. iv is ivSize bytes: SoftHSM2 takes
-// an empty one without a word and repeats its keystream.
+// sealGCM encrypts with AES-GCM; the answer ends in the tag. iv is ivSize bytes.
 func (s *session) sealGCM(key object, iv, aad, plaintext []byte) ([]byte, error) {
-	p := pkcs11.NewGCMParams(iv, aad, tagSize*8)
-	defer p.Free()
-	return s.encrypt(pkcs11.CKM_AES_GCM, p, key, plaintext)
+	return s.gcm(&opEncrypt, key, iv, aad, plaintext, len(plaintext)+tagSize)
 }
 
 // openGCM decrypts what sealGCM made. The error matches ErrBadCiphertext if the tag is wrong.
 func (s *session) openGCM(key object, iv, aad, ciphertext []byte) ([]byte, error) {
-	p := pkcs11.NewGCMParams(iv, aad, tagSize*8)
-	defer p.Free()
-	return s.decrypt(pkcs11.CKM_AES_GCM, p, key, ciphertext)
+	// SoftHSM2 wants as much room as the ciphertext has.
+	return s.gcm(&opDecrypt, key, iv, aad, ciphertext, max(len(ciphertext), tagSize))
+}
+
+func (s *session) gcm(op *operation, key object, iv, aad, in []byte, room int) ([]byte, error) {
+	if len(iv) != ivSize {
+		// SoftHSM2 takes an empty one without a word and repeats its keystream.
+		return nil, fmt.Errorf("an IV of %d bytes for AES-GCM: not %d", len(iv), ivSize)
+	}
+	m := message{operation: op, session: s.handle, key: key, in: in, mechanism: pkcs11.CKM_AES_GCM, iv: iv, aad: aad}
+	answer, function, err := s.crossing().do(&m, make([]byte, room))
+	return answer, s.conn.fail(err, function, pkcs11.CKM_AES_GCM)
 }
 
 // tryGCM compares the token's GCM under key, whose value is known, with the standard library's.

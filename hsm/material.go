@@ -2,61 +2,159 @@ package hsm
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kms11/kms11/kms"
+	"github.com/miekg/pkcs11"
 )
 
 const materialIDSize = 32 // bytes; KeyMaterialId is their hexadecimal digits
 
+// A KeyRequest says what a new key is for.
+type KeyRequest struct {
+	Spec kms.KeySpec
+	// Usage is needed for key pairs, whose private halves can do one thing.
+	Usage kms.KeyUsageType
+	// KeyID is the KMS key id, which becomes the CKA_LABEL of a resident key.
+	KeyID string
+}
+
 // GenerateKey makes the material of a new key in the token, wraps it under the domain key and
-// destroys the object. The caller sets Ordinal and Created. A spec the tokens cannot do gives an
-// error that matches ErrUnsupported.
-func (d *Domain) GenerateKey(ctx context.Context, spec kms.KeySpec) (kms.Material, error) {
-	return d.make(ctx, spec, func(s *session, kind secretKind) (object, error) {
+// destroys the object. A private key that the token does not wrap becomes a resident object. The
+// caller sets Ordinal and Created. A spec the tokens cannot do gives an error that matches
+// ErrUnsupported.
+func (d *Domain) GenerateKey(ctx context.Context, r KeyRequest) (kms.Material, error) {
+	k, err := rowOf(r.Spec)
+	if err != nil {
+		return kms.Material{}, err
+	}
+	if k.pair != nil {
+		return d.makePair(ctx, k, r, k.generated)
+	}
+	return d.make(ctx, k, func(s *session, kind secretKind) (object, error) {
 		return s.generateKey(kind.generate, kind.sized(leaving))
 	})
 }
 
 // WrapKey puts known material, an import, under the domain key: an object in the token, wrapped
-// and destroyed. material is wiped, whatever the outcome. The ID is random as with GenerateKey.
-func (d *Domain) WrapKey(ctx context.Context, spec kms.KeySpec, material []byte) (kms.Material, error) {
+// and destroyed. material is the bytes of a secret key or the PKCS#8 DER of a private key; it is
+// wiped, whatever the outcome. The ID is random as with GenerateKey.
+func (d *Domain) WrapKey(ctx context.Context, r KeyRequest, material []byte) (kms.Material, error) {
 	defer clear(material)
-	return d.make(ctx, spec, func(s *session, kind secretKind) (object, error) {
-		if len(material) != kind.length {
-			return 0, fmt.Errorf("material of %s has %d bytes, not %d", spec, kind.length, len(material))
+	k, err := rowOf(r.Spec)
+	if err != nil {
+		return kms.Material{}, err
+	}
+	if k.pair != nil {
+		return d.makePair(ctx, k, r, func(s *session, a *specAbility, where placement, u use) (object, []byte, error) {
+			return s.importPair(k.pair, a, where, u, material)
+		})
+	}
+	fits, most := material, len(material)
+	if row, ok := kms.SpecOf(r.Spec); ok {
+		most = row.ImportMax
+	}
+	if a, ok := macOf(func(a *macAlgorithm) bool { return a.spec == r.Spec }); ok && len(material) <= most {
+		fits = a.hmacMaterial(material)
+		defer clear(fits)
+	}
+	return d.make(ctx, k, func(s *session, kind secretKind) (object, error) {
+		if len(fits) < kind.length || len(material) > most {
+			return 0, fmt.Errorf("material of %s has %d bytes, not %d", r.Spec, len(material), kind.length)
 		}
-		return s.createObject(kind.known(leaving, material))
-	})
+		return s.createObject(kind.known(leaving, fits))
+	}, len(fits))
+}
+
+// importPair creates a known private key.
+func (s *session) importPair(k pairKind, a *specAbility, where placement, u use, pkcs8 []byte) (object, []byte, error) {
+	components, spki, err := k.private(pkcs8)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() {
+		for _, c := range components {
+			if slices.Contains(k.secrets(), c.Type) {
+				clear(c.Value) // the rest is public, and shared
+			}
+		}
+	}()
+	o, err := s.createObject(append(privateTemplate(k, where, u), components...))
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.matches(k, o, spki, a.bare); err != nil {
+		return 0, nil, errors.Join(err, s.destroyObject(o))
+	}
+	return o, spki, nil
+}
+
+// matches compares an imported private key with the public key that came along, by a signature,
+// if nothing else did: the standard library computes that of the curves it has.
+func (s *session) matches(k pairKind, private object, spki []byte, bare bool) (err error) {
+	if ec, ok := k.(ecKind); !ok || ec.goCurve != nil {
+		return nil
+	}
+	template, err := publicTemplate(k, useVerify, spki, bare)
+	if err != nil {
+		return err
+	}
+	public, err := s.createObject(template)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.destroyObject(public)) }()
+	digest := sha256.Sum256(checkLabel)
+	signature, err := s.sign(pkcs11.CKM_ECDSA, nil, private, digest[:])
+	if err != nil {
+		return err
+	}
+	if err = s.verify(pkcs11.CKM_ECDSA, nil, public, digest[:], signature); errors.Is(err, ErrBadSignature) {
+		return errPrivateForm
+	}
+	return err
+}
+
+// materialID is a new KeyMaterialId.
+func (s *session) materialID() (string, error) {
+	id, err := s.random(materialIDSize)
+	return hex.EncodeToString(id), err
 }
 
 // make wraps the object that create makes, which may leave the token until it is destroyed here.
-func (d *Domain) make(ctx context.Context, spec kms.KeySpec, create func(*session, secretKind) (object, error)) (kms.Material, error) {
+// length is the object's if it is not the one of its kind.
+func (d *Domain) make(ctx context.Context, spec *keySpec, create func(*session, secretKind) (object, error), length ...int) (kms.Material, error) {
 	sc, err := schemeOf(d.description.Scheme)
 	if err != nil {
 		return kms.Material{}, err
 	}
-	kind, scheme, err := kindOf(spec, sc)
-	if err != nil {
-		return kms.Material{}, err
+	kind := spec.secret(sc)
+	m := kms.Material{DomainKey: d.newest[kms.RoleWrap], Length: kind.length}
+	if spec.derives {
+		m.Scheme = sc.name
 	}
-	m := kms.Material{Scheme: scheme, DomainKey: d.newest[kms.RoleWrap], Length: kind.length}
+	for _, n := range length {
+		m.Length = n
+	}
 	err = d.use(ctx, func(l *loaded) error {
+		if a := l.abilities.specs[spec.spec]; a.err != nil {
+			return unsupported(string(spec.spec), a.err)
+		}
 		key, err := l.key(kms.RoleWrap, m.DomainKey)
 		if err != nil {
 			return err
 		}
-		if m.Wrap, err = l.wraps.choose(kind.length); err != nil {
+		if m.Wrap, err = l.wraps.choose(m.Length); err != nil {
 			return err
 		}
 		return l.conn.do(ctx, laneShort, func(s *session) (err error) {
-			id, err := s.random(materialIDSize)
-			if err != nil {
+			if m.ID, err = s.materialID(); err != nil {
 				return err
 			}
-			m.ID = hex.EncodeToString(id)
 			o, err := create(s, kind)
 			if err != nil {
 				return err
@@ -105,6 +203,7 @@ func (l *loaded) destroy(o object) {
 
 // unload destroys the domain's session objects.
 func (l *loaded) unload() {
+	l.pairs.close()
 	l.cache.drop(func(handleKey) bool { return true })
 	for _, k := range l.keys {
 		if k.copied {

@@ -12,8 +12,9 @@ import (
 
 // A module is one PKCS#11 library, loaded and initialised once in this process.
 type module struct {
-	path string
-	ctx  *pkcs11.Ctx
+	path     string
+	ctx      *pkcs11.Ctx
+	crossing crossing
 	// foreign says that someone else in this process had called C_Initialize, so that
 	// C_Finalize is not ours to call.
 	foreign bool
@@ -53,13 +54,18 @@ func loadModule(path string) (*module, error) {
 		m.refs++
 		return m, nil
 	}
+	crossing, err := openCrossing(resolved)
+	if err != nil {
+		return nil, fmt.Errorf("PKCS#11 module %s cannot be loaded: %w", resolved, err)
+	}
 	ctx := pkcs11.New(resolved)
 	if ctx == nil {
-		return nil, fmt.Errorf("PKCS#11 module %s cannot be loaded: not a PKCS#11 library of this machine's architecture, or a library it needs is missing", resolved)
+		crossing.close()
+		return nil, fmt.Errorf("PKCS#11 module %s cannot be loaded a second time", resolved)
 	}
-	m := &module{path: resolved, ctx: ctx, refs: 1, tokens: map[*Token]struct{}{}}
+	m := &module{path: resolved, ctx: ctx, crossing: crossing, refs: 1, tokens: map[*Token]struct{}{}}
 	if err := m.initialise(); err != nil {
-		ctx.Destroy()
+		m.unload()
 		return nil, fmt.Errorf("PKCS#11 module %s: %w", resolved, err)
 	}
 	if modules.byPath == nil {
@@ -87,11 +93,16 @@ func (m *module) release() error {
 		return nil
 	}
 	delete(modules.byPath, m.path)
-	defer m.ctx.Destroy()
+	defer m.unload()
 	if m.foreign {
 		return nil
 	}
 	return moduleError("C_Finalize", m.ctx.Finalize())
+}
+
+func (m *module) unload() {
+	m.ctx.Destroy()
+	m.crossing.close()
 }
 
 // moduleError gives err, which the binding returned, its name where no session is involved.

@@ -187,8 +187,10 @@ func wrapRows() []probeRow {
 		if err != nil {
 			return "", err
 		}
-		params := pkcs11.NewGCMParams(make([]byte, ivSize), nil, tagSize*8)
-		defer params.Free()
+		var pin runtime.Pinner
+		defer pin.Unpin()
+		// CK_GCM_PARAMS, without AAD
+		params := words(address(&pin, make([]byte, ivSize)), ivSize, ivSize*8, 0, 0, tagSize*8)
 		_, err = p.wrapKey(pkcs11.CKM_AES_GCM, params, kek, key)
 		return "", err
 	}})

@@ -52,5 +52,8 @@ func (q *Quirks) classify(function string, code uint) class {
 	if function == "C_Decrypt" && (slices.Contains(badCiphertextCodes, code) || slices.Contains(q.BadCiphertext, code)) {
 		return classBadInput
 	}
+	if function == "C_Verify" && slices.Contains(badSignatureCodes, code) {
+		return classBadSignature
+	}
 	return ckrClasses[code]
 }

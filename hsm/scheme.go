@@ -5,10 +5,8 @@ import (
 	"crypto/aes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"runtime"
-	"unsafe"
 
 	"github.com/kms11/kms11/kms"
 	"github.com/miekg/pkcs11"
@@ -103,26 +101,6 @@ func softwareSP800108(material, nonce []byte) []byte {
 	h.Write([]byte(sp800108Label + "\x00"))
 	h.Write(nonce)
 	return h.Sum(nil)
-}
-
-// words lays out a C structure of CK_ULONGs and pointers, which have the size of a pointer on
-// every Unix. The binding copies the bytes to C memory and knows of no pointers in them, so what
-// they point to is pinned by address.
-func words(w ...uintptr) []byte {
-	const size = unsafe.Sizeof(uintptr(0))
-	out := make([]byte, 0, size*uintptr(len(w)))
-	for _, v := range w {
-		var b [8]byte
-		binary.NativeEndian.PutUint64(b[:], uint64(v))
-		out = append(out, b[:size]...)
-	}
-	return out
-}
-
-// address pins b, which must not be empty, and gives where it is.
-func address(pin *runtime.Pinner, b []byte) uintptr {
-	pin.Pin(&b[0])
-	return uintptr(unsafe.Pointer(&b[0]))
 }
 
 // try does the whole of a scheme with known material, down to a GCM message, and compares with

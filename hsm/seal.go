@@ -126,32 +126,34 @@ func (d *Domain) Health(ctx context.Context) error {
 }
 
 func (m *member) health(ctx context.Context) error {
-	var check []byte
-	version := m.domain.newest[kms.RoleWrap]
-	for _, k := range m.domain.description.Keys {
-		if k.Role == kms.RoleWrap && k.Version == version {
-			check = k.Check
-		}
-	}
 	err := m.token.with(func(c *conn) error {
 		l := m.on(c)
 		if l == nil {
 			return errors.New("the domain is closed")
 		}
-		key, err := l.key(kms.RoleWrap, version)
-		if err != nil {
-			return err
-		}
-		err = c.do(ctx, laneHold, func(s *session) error {
-			if _, err := s.tokenInfo(); err != nil {
-				return err
-			}
-			return verifyWrapCheck(s, l.wraps, key.resting, check)
-		})
-		return c.healthy(err)
+		return c.healthy(c.do(ctx, laneHold, l.holds))
 	})
 	if err != nil {
 		return fmt.Errorf("token %s: %w", m.token.config.URI, err)
 	}
 	return nil
+}
+
+// holds says why the token does not hold the newest domain key any more.
+func (l *loaded) holds(s *session) error {
+	if _, err := s.tokenInfo(); err != nil {
+		return err
+	}
+	d := l.member.domain
+	version := d.newest[kms.RoleWrap]
+	key, err := l.key(kms.RoleWrap, version)
+	if err != nil {
+		return err
+	}
+	for _, k := range d.description.Keys {
+		if k.Role == kms.RoleWrap && k.Version == version {
+			return verifyWrapCheck(s, l.wraps, key.resting, k.Check)
+		}
+	}
+	return errCheck
 }

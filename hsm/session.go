@@ -1,7 +1,9 @@
 package hsm
 
 import (
+	"bytes"
 	"errors"
+	"runtime"
 
 	"github.com/miekg/pkcs11"
 )
@@ -36,7 +38,10 @@ func (c *conn) fail(err error, function string, mech uint) error {
 
 const noMechanism = ^uint(0)
 
+// ctx is the binding; crossing is what goes past it.
 func (s *session) ctx() *pkcs11.Ctx { return s.conn.token.module.ctx }
+
+func (s *session) crossing() crossing { return s.conn.token.module.crossing }
 
 func (s *session) open() error {
 	h, err := s.ctx().OpenSession(s.conn.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
@@ -54,7 +59,7 @@ func (s *session) close() error {
 // login logs the user in for the whole process. That someone is logged in already is success:
 // the state belongs to the token, not to the session.
 func (s *session) login(pin PIN) error {
-	err := s.conn.fail(s.ctx().Login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
+	err := s.conn.fail(s.crossing().login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
 	if isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
 		return nil
 	}
@@ -68,8 +73,11 @@ func (s *session) tokenInfo() (pkcs11.TokenInfo, error) {
 
 // random gives n bytes, n > 0, from the token's generator.
 func (s *session) random(n int) ([]byte, error) {
-	b, err := s.ctx().GenerateRandom(s.handle, n)
-	return b, s.conn.fail(err, "C_GenerateRandom", noMechanism)
+	b := make([]byte, n)
+	if err := s.crossing().random(s.handle, b); err != nil {
+		return nil, s.conn.fail(err, "C_GenerateRandom", noMechanism)
+	}
+	return b, nil
 }
 
 func (s *session) generateKey(mech uint, template []*attribute) (object, error) {
@@ -83,7 +91,7 @@ func (s *session) generateKeyPair(mech uint, public, private []*attribute) (pub,
 }
 
 func (s *session) createObject(template []*attribute) (object, error) {
-	o, err := s.ctx().CreateObject(s.handle, template)
+	o, err := s.crossing().create(s.handle, template)
 	return o, s.conn.fail(err, "C_CreateObject", noMechanism)
 }
 
@@ -100,22 +108,11 @@ func (s *session) setAttributes(o object, a []*attribute) error {
 	return s.conn.fail(s.ctx().SetAttributeValue(s.handle, o, a), "C_SetAttributeValue", noMechanism)
 }
 
-// attributes reads attributes one call for all, in the order asked for. If one of them cannot be
-// read the binding gives none.
+// attributes reads attributes, one call for all, in the order asked for. If one of them cannot be
+// read it gives none.
 func (s *session) attributes(o object, types ...uint) ([][]byte, error) {
-	template := make([]*attribute, len(types))
-	for i, t := range types {
-		template[i] = pkcs11.NewAttribute(t, nil)
-	}
-	got, err := s.ctx().GetAttributeValue(s.handle, o, template)
-	if err != nil {
-		return nil, s.conn.fail(err, "C_GetAttributeValue", noMechanism)
-	}
-	values := make([][]byte, len(got))
-	for i, a := range got {
-		values[i] = a.Value
-	}
-	return values, nil
+	values, err := s.crossing().attributes(s.handle, o, types)
+	return values, s.conn.fail(err, "C_GetAttributeValue", noMechanism)
 }
 
 // find gives at most max objects that match, and always ends the search.
@@ -142,8 +139,14 @@ func (s *session) find(max int, template []*attribute) (found []object, err erro
 }
 
 func (s *session) wrapKey(mech uint, parameter any, wrapping, key object) ([]byte, error) {
-	blob, err := s.ctx().WrapKey(s.handle, mechanism(mech, parameter), wrapping, key)
-	return blob, s.conn.fail(err, "C_WrapKey", mech)
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	raw, err := parameterBytes(&pin, parameter)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := s.crossing().wrap(s.handle, mech, raw, wrapping, key, make([]byte, wrapRoom))
+	return bytes.Clone(blob), s.conn.fail(err, "C_WrapKey", mech)
 }
 
 // unwrapKey refuses an empty blob itself, because the binding panics on one.
@@ -160,38 +163,59 @@ func (s *session) deriveKey(mech uint, parameter any, base object, template []*a
 	return o, s.conn.fail(err, "C_DeriveKey", mech)
 }
 
-// encrypt, decrypt and sign do the whole of a message. A failure ends the operation, so the
+// encrypt, decrypt, sign and verify do the whole of a message. A failure ends the operation, so the
 // session can be used again; a token that leaves it open answers the next C_...Init with
 // CKR_OPERATION_ACTIVE, for which the session is opened anew.
 func (s *session) encrypt(mech uint, parameter any, key object, plaintext []byte) ([]byte, error) {
-	if err := s.ctx().EncryptInit(s.handle, mechanism(mech, parameter), key); err != nil {
-		return nil, s.conn.fail(err, "C_EncryptInit", mech)
-	}
-	out, err := s.ctx().Encrypt(s.handle, plaintext)
-	if err != nil {
-		return nil, s.conn.fail(err, "C_Encrypt", mech)
-	}
-	return out, nil
+	m := message{operation: &opEncrypt, key: key, in: plaintext, mechanism: mech}
+	return s.do(&m, parameter, make([]byte, max(answerRoom, len(plaintext)+tagSize)))
 }
 
 func (s *session) decrypt(mech uint, parameter any, key object, ciphertext []byte) ([]byte, error) {
-	if err := s.ctx().DecryptInit(s.handle, mechanism(mech, parameter), key); err != nil {
-		return nil, s.conn.fail(err, "C_DecryptInit", mech)
-	}
-	out, err := s.ctx().Decrypt(s.handle, ciphertext)
-	if err != nil {
-		return nil, s.conn.fail(err, "C_Decrypt", mech)
-	}
-	return out, nil
+	m := message{operation: &opDecrypt, key: key, in: ciphertext, mechanism: mech}
+	// No plaintext is longer than its ciphertext, and SoftHSM2 wants that much room.
+	return s.do(&m, parameter, make([]byte, max(1, len(ciphertext))))
 }
 
 func (s *session) sign(mech uint, parameter any, key object, data []byte) ([]byte, error) {
-	if err := s.ctx().SignInit(s.handle, mechanism(mech, parameter), key); err != nil {
-		return nil, s.conn.fail(err, "C_SignInit", mech)
+	m := message{operation: &opSign, key: key, in: data, mechanism: mech}
+	out := make([]byte, answerRoom)
+	if mech == ckmMLDSA {
+		out = make([]byte, mlDSARoom)
 	}
-	out, err := s.ctx().Sign(s.handle, data)
+	answer, err := s.do(&m, parameter, out)
+	return bytes.Clone(answer), err
+}
+
+// The first buffers for answers, in bytes. An answer that needs a larger one costs the token twice
+// the work.
+const (
+	answerRoom = 512  // RSA-4096; HMACs and signatures on curves are shorter
+	mlDSARoom  = 4627 // ML-DSA-87 (FIPS 204, table 2)
+	wrapRoom   = 3072 // an RSA-4096 key, wrapped, has 2,400
+)
+
+func (s *session) do(m *message, parameter any, out []byte) ([]byte, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	raw, err := parameterBytes(&pin, parameter)
 	if err != nil {
-		return nil, s.conn.fail(err, "C_Sign", mech)
+		return nil, err
 	}
-	return out, nil
+	m.session, m.parameter = s.handle, raw
+	answer, function, err := s.crossing().do(m, out)
+	return answer, s.conn.fail(err, function, m.mechanism)
+}
+
+// verify says whether signature is right: the error matches ErrBadSignature if it is not.
+func (s *session) verify(mech uint, parameter any, key object, data, signature []byte) error {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	raw, err := parameterBytes(&pin, parameter)
+	if err != nil {
+		return err
+	}
+	m := message{operation: &opVerify, session: s.handle, key: key, in: data, mechanism: mech, parameter: raw}
+	function, err := s.crossing().verify(&m, signature)
+	return s.conn.fail(err, function, mech)
 }

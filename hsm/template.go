@@ -46,13 +46,15 @@ type secretKind struct {
 type placement struct {
 	resting     bool // a token object, else a session object
 	extractable bool
+	readable    bool // made to be handed out: what a caller gets anyway may be read
 	id          []byte
 	label       string
 }
 
 var (
-	inUse   = placement{}                  // session object that never leaves
-	leaving = placement{extractable: true} // session object that is about to be wrapped
+	inUse   = placement{}                                  // session object that never leaves
+	leaving = placement{extractable: true}                 // session object that is about to be wrapped
+	given   = placement{extractable: true, readable: true} // session object that is read and handed out
 )
 
 // template describes a key of this kind to C_UnwrapKey. It holds no CKA_VALUE_LEN, which unwrap
@@ -63,7 +65,7 @@ func (k secretKind) template(p placement) []*attribute {
 		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, k.keyType),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, p.resting),
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
-		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, !p.readable),
 		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, p.extractable),
 	}
 	for _, u := range useAttributes {
@@ -88,16 +90,12 @@ func (k secretKind) known(p placement, value []byte) []*attribute {
 // harden makes sure that a key that was just unwrapped, derived or generated for use cannot
 // leave the token, whatever its template said: openCryptoki ignores CKA_SENSITIVE and
 // CKA_EXTRACTABLE there. A token that ignored them gets one C_SetAttributeValue; a key that can
-// still leave is destroyed and refused.
-func (s *session) harden(o object) (object, error) {
-	err := s.locked(o)
-	if err != nil {
-		if e := s.setAttributes(o, []*attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
-			pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-		}); e == nil {
-			err = s.locked(o)
-		}
+// still leave is destroyed and refused. secrets are the attributes that nobody may read; without
+// any it is CKA_VALUE.
+func (s *session) harden(o object, secrets ...uint) (object, error) {
+	err := s.locked(o, secrets...)
+	if err != nil && s.lock(o) == nil {
+		err = s.locked(o, secrets...)
 	}
 	if err != nil {
 		_ = s.destroyObject(o) // the key is refused either way
@@ -106,8 +104,25 @@ func (s *session) harden(o object) (object, error) {
 	return o, nil
 }
 
+// lock sets what is not set. Attributes that are right already are left out, because SoftHSM2
+// takes no CKA_SENSITIVE for a key that has it.
+func (s *session) lock(o object) error {
+	got, err := s.attributes(o, pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE)
+	if err != nil {
+		return err
+	}
+	var change []*attribute
+	if !isTrue(got[0]) {
+		change = append(change, pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true))
+	}
+	if isTrue(got[1]) {
+		change = append(change, pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false))
+	}
+	return s.setAttributes(o, change)
+}
+
 // locked says why a key could leave the token: its attributes, or that its value can be read.
-func (s *session) locked(o object) error {
+func (s *session) locked(o object, secrets ...uint) error {
 	got, err := s.attributes(o, pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE)
 	if err != nil {
 		return err
@@ -115,10 +130,15 @@ func (s *session) locked(o object) error {
 	if !isTrue(got[0]) || isTrue(got[1]) {
 		return fmt.Errorf("the token holds a key with SENSITIVE=%t and EXTRACTABLE=%t", isTrue(got[0]), isTrue(got[1]))
 	}
-	value, err := s.attributes(o, pkcs11.CKA_VALUE)
-	if err == nil {
-		clear(value[0])
-		return fmt.Errorf("the token lets a sensitive key be read")
+	if len(secrets) == 0 {
+		secrets = []uint{pkcs11.CKA_VALUE}
+	}
+	for _, a := range secrets {
+		// One by one, because the binding gives nothing if one of several cannot be read.
+		if value, err := s.attributes(o, a); err == nil {
+			clear(value[0])
+			return fmt.Errorf("the token lets a sensitive key be read")
+		}
 	}
 	return nil
 }

@@ -25,6 +25,15 @@ type Config struct {
 	// RunMessages 1 every call derives its own key.
 	RunMessages int
 	RunSeconds  int
+	// PublicOutside moves the public-key operations that Go's standard library has, verifying and
+	// RSA encryption, out of the token. Without it the token does those that it can.
+	PublicOutside bool
+	// ForbidPaddingOutside refuses RSA decryption where the token does not have the hash of the
+	// padding. Without it the token does the RSA step and the padding is taken off outside.
+	ForbidPaddingOutside bool
+	// PairsAhead is the number of RSA data key pairs that are generated ahead for each size that
+	// was asked for; 0 is 2, a negative number is none.
+	PairsAhead int
 	// Logger gets what happens in the background; nil discards it.
 	Logger *slog.Logger
 	// Quirks replaces what this package knows of the token; nil leaves that to the token's name.
@@ -35,6 +44,7 @@ const (
 	defaultHandles     = 32768
 	defaultRunMessages = 65536
 	defaultRunSeconds  = 60
+	defaultPairsAhead  = 2
 )
 
 // A Token is one token with one login and a fixed set of sessions. Its methods may be called by
@@ -44,6 +54,8 @@ type Token struct {
 	module *module
 	log    *slog.Logger
 	quirks *Quirks // set before the first session is opened, constant afterwards
+
+	abilities atomic.Pointer[abilities] // nil until the first domain is joined
 
 	conn    atomic.Pointer[conn]  // nil while the token is down
 	cause   atomic.Pointer[error] // why conn is nil
@@ -92,6 +104,9 @@ func withDefaults(c Config) Config {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
+	}
+	if c.PairsAhead == 0 {
+		c.PairsAhead = defaultPairsAhead
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

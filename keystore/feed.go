@@ -18,7 +18,7 @@ func (s *Store) follow(ctx context.Context, feed <-chan Change) {
 	defer close(s.stopped)
 	for feed != nil {
 		for c := range feed {
-			s.cache.invalidate(c.Key)
+			s.forget(c.Key)
 		}
 		s.cache.reset(false)
 		feed = s.rewatch(ctx)

@@ -29,6 +29,8 @@ func TestEngineKeys(t *testing.T) {
 		{KeyID{"aws", "111122223333", "us-east-1", "mrk-00ff"}.place(), "aws/111122223333/us-east-1/key/mrk-00ff"},
 		{UserID{"aws", "111122223333", "admin"}.place(), "aws/111122223333/-/user/admin"},
 		{accessKeyPlace("AKIAEXAMPLE"), "-/-/-/access-key/AKIAEXAMPLE"},
+		{AliasID{"aws", "111122223333", "us-east-1", "app/prod"}.place(), "aws/111122223333/us-east-1/alias/app%2Fprod"},
+		{sampleDue().place(), "-/-/-/due/2027-01-15T08:00:00.000000123Z,destroy-material,aws,1,r,k,ab"},
 		{UserID{"aws", "1", "a/b"}.place(), "aws/1/-/user/a%2Fb"},
 		{UserID{"aws", "1", "a%2Fb"}.place(), "aws/1/-/user/a%252Fb"},
 		{UserID{"aws", "1", "-"}.place(), "aws/1/-/user/%2D"},
@@ -81,8 +83,9 @@ func TestEnvelopeBytes(t *testing.T) {
 }
 
 func TestKindsDiffer(t *testing.T) {
-	codes := map[uint8]bool{headerKind.code: true, keyKind.code: true, userKind.code: true, accessKeyKind.code: true}
-	if len(codes) != 4 || codes[0] {
+	codes := map[uint8]bool{headerKind.code: true, keyKind.code: true, userKind.code: true, accessKeyKind.code: true,
+		aliasKind.code: true, dueKind.code: true}
+	if len(codes) != 6 || codes[0] {
 		t.Errorf("the codes are %v", codes)
 	}
 }
@@ -106,9 +109,11 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
-func FuzzKeyRecord(f *testing.F)  { fuzzContent(f, keyKind, sampleKey()) }
-func FuzzHeader(f *testing.F)     { fuzzContent(f, headerKind, sampleHeader()) }
-func FuzzUserRecord(f *testing.F) { fuzzContent(f, userKind, sampleUser()) }
+func FuzzKeyRecord(f *testing.F)   { fuzzContent(f, keyKind, sampleKey()) }
+func FuzzHeader(f *testing.F)      { fuzzContent(f, headerKind, sampleHeader()) }
+func FuzzUserRecord(f *testing.F)  { fuzzContent(f, userKind, sampleUser()) }
+func FuzzAliasRecord(f *testing.F) { fuzzContent(f, aliasKind, sampleAlias()) }
+func FuzzDueRecord(f *testing.F)   { fuzzContent(f, dueKind, sampleDue()) }
 
 // fuzzContent: what can be read and written comes back the same from being written.
 func fuzzContent[T any](f *testing.F, k kind[T], sample *T) {
@@ -153,13 +158,23 @@ func sampleUser() *UserRecord {
 		Policies: map[string]json.RawMessage{"p": json.RawMessage(`{ "a" : 1 }`)}}
 }
 
+func sampleAlias() *AliasRecord {
+	return &AliasRecord{Partition: "aws", Account: "1", Region: "r", Name: "a/b", TargetKeyID: "k",
+		Created: time.Unix(1, 2), Updated: time.Unix(3, 4)}
+}
+
+func sampleDue() *DueRecord {
+	return &DueRecord{Due: time.Unix(1_800_000_000, 123), Action: DueDestroyMaterial, Partition: "aws", Account: "1", Region: "r", KeyID: "k",
+		Material: &kms.Material{ID: "ab", Ordinal: 1, Created: time.Unix(1, 2), ObjectID: []byte{1}}}
+}
+
 func sampleKey() *KeyRecord {
 	now := time.Unix(1_800_000_000, 123)
 	return &KeyRecord{
 		Partition: "aws", Account: "1", Region: "r", ID: "k", Created: now, Description: "<d>",
 		Spec: kms.KeySpecSymmetricDefault, Usage: kms.KeyUsageTypeEncryptDecrypt, Origin: kms.OriginTypeExternal,
 		Manager: kms.KeyManagerTypeCustomer, State: kms.KeyStatePendingDeletion, DeletionDate: now, PendingWindowInDays: 7,
-		Policy: "{}", Tags: []Tag{{"k", "v"}},
+		Policy: "{}", Tags: []Tag{{"k", "v"}}, Aliases: []string{"a", "b"},
 		Materials: []KeyMaterial{{
 			Material: kms.Material{ID: "ab", Ordinal: 1, Created: now, Scheme: kms.DeriveECB, Wrap: kms.AESKeyWrap, DomainKey: 1,
 				Length: 32, Blob: []byte{1}, ObjectID: []byte{2}, PublicKey: []byte{3}},
@@ -183,7 +198,7 @@ func TestContentOfAKey(t *testing.T) {
 	const want = `{"partition":"aws","account":"1","region":"r","id":"k","created":"2027-01-15T08:00:00.000000123Z",` +
 		`"description":"<d>","spec":"SYMMETRIC_DEFAULT","usage":"ENCRYPT_DECRYPT","origin":"EXTERNAL","manager":"CUSTOMER",` +
 		`"state":"PendingDeletion","deletionDate":"2027-01-15T08:00:00.000000123Z","pendingWindowInDays":7,"policy":"{}",` +
-		`"tags":[{"key":"k","value":"v"}],` +
+		`"tags":[{"key":"k","value":"v"}],"aliases":["a","b"],` +
 		`"materials":[{"id":"ab","ordinal":1,"created":"2027-01-15T08:00:00.000000123Z","scheme":"ecb","wrap":"RFC3394",` +
 		`"domainKey":1,"length":32,"blob":"AQ==","objectId":"Ag==","publicKey":"Aw==",` +
 		`"rotated":"2027-01-15T08:00:00.000000123Z","rotationType":"AUTOMATIC","description":"d",` +

@@ -19,7 +19,8 @@ func (id KeyID) place() engineKey {
 	return engineKey{partition: id.Partition, account: id.Account, region: id.Region, kind: "key", id: id.ID}
 }
 
-// KeyRecord is a KMS key in one Region. Aliases, grants and the last use are records of their own.
+// KeyRecord is a KMS key in one Region. Aliases, grants and the last use are records of their own;
+// the entries of what is due for the key are derived from its record.
 // A record that a Store gave out is shared: change a Clone.
 type KeyRecord struct {
 	Partition string `json:"partition"`
@@ -45,6 +46,9 @@ type KeyRecord struct {
 	// Policy is the key policy as its author wrote it.
 	Policy string `json:"policy"`
 	Tags   []Tag  `json:"tags,omitempty"` // in the order they were set
+	// Aliases are the names, without "alias/", of the aliases that stand for the key, in ascending
+	// order. They change with the aliases' own records only: see Tx.CreateAlias.
+	Aliases []string `json:"aliases,omitempty"`
 
 	// Materials is all key material the key ever had, by ascending ordinal.
 	Materials []KeyMaterial `json:"materials,omitempty"`
@@ -131,7 +135,7 @@ func (r *KeyRecord) materialIndex(ordinal uint32) int {
 // Clone gives a copy that shares nothing with r.
 func (r *KeyRecord) Clone() *KeyRecord {
 	c := *r
-	c.Tags = slices.Clone(r.Tags)
+	c.Tags, c.Aliases = slices.Clone(r.Tags), slices.Clone(r.Aliases)
 	c.Materials = slices.Clone(r.Materials)
 	for i := range c.Materials {
 		m := &c.Materials[i]
@@ -160,6 +164,11 @@ func (r *KeyRecord) prepare() (*KeyRecord, error) {
 	for _, t := range r.Tags {
 		if !utf8.ValidString(t.Key) || !utf8.ValidString(t.Value) {
 			return nil, errors.New("a tag is not UTF-8")
+		}
+	}
+	for i, name := range r.Aliases {
+		if name == "" || i > 0 && r.Aliases[i-1] >= name {
+			return nil, errors.New("the aliases are not in ascending order")
 		}
 	}
 	last := uint32(0)
@@ -195,11 +204,56 @@ func (s *Store) Key(ctx context.Context, id KeyID) (*KeyRecord, error) {
 // changed Clone.
 func (tx *Tx) Key(id KeyID) (*KeyRecord, error) { return get(tx, keyKind, id.place()) }
 
-// PutKey writes a key's record in place of the one that was there, if any.
-func (tx *Tx) PutKey(r *KeyRecord) error { return put(tx, keyKind, r) }
+// PutKey writes a key's record in place of the one that was there, if any, and what is due for the
+// key with it. It does not change the key's aliases.
+func (tx *Tx) PutKey(r *KeyRecord) error {
+	old, err := tx.Key(r.KeyID())
+	if errors.Is(err, ErrNotFound) {
+		old, err = nil, nil
+	}
+	if err != nil {
+		return tx.fail(err)
+	}
+	var aliases []string
+	if old != nil {
+		aliases = old.Aliases
+	}
+	if !slices.Equal(aliases, r.Aliases) {
+		return tx.fail(fmt.Errorf("record %s: %w: aliases change with their own records only", r.place(), ErrInvalid))
+	}
+	if err := put(tx, keyKind, r); err != nil {
+		return err
+	}
+	return tx.replaceDue(old, r)
+}
 
 // CreateKey writes the record of a new key, ErrExists if there is one of that name.
-func (tx *Tx) CreateKey(r *KeyRecord) error { return create(tx, keyKind, r) }
+func (tx *Tx) CreateKey(r *KeyRecord) error {
+	if len(r.Aliases) > 0 {
+		return tx.fail(fmt.Errorf("record %s: %w: a new key has no aliases", r.place(), ErrInvalid))
+	}
+	if err := create(tx, keyKind, r); err != nil {
+		return err
+	}
+	return tx.replaceDue(nil, r)
+}
 
-// DeleteKey removes a key's record, ErrNotFound if there is none.
-func (tx *Tx) DeleteKey(id KeyID) error { return remove(tx, id.place()) }
+// DeleteKey removes a key's record, its aliases and what is due for it, ErrNotFound if there is no
+// such key.
+func (tx *Tx) DeleteKey(id KeyID) error {
+	r, err := tx.Key(id)
+	if err != nil {
+		return err
+	}
+	if err := remove(tx, id.place()); err != nil {
+		return err
+	}
+	for _, name := range r.Aliases {
+		alias := AliasID{id.Partition, id.Account, id.Region, name}
+		// One that somebody took away must not keep the key from being deleted.
+		if err := remove(tx, alias.place()); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return tx.replaceDue(r, nil)
+}

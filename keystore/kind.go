@@ -23,6 +23,14 @@ var (
 	keyKind       = kind[KeyRecord]{code: 2, version: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
 	userKind      = kind[UserRecord]{code: 3, version: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
 	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}
+	aliasKind     = kind[AliasRecord]{code: 5, version: 1, place: (*AliasRecord).place, prepare: (*AliasRecord).prepare}
+	dueKind       = kind[DueRecord]{code: 6, version: 1, place: (*DueRecord).place, prepare: (*DueRecord).prepare}
+
+	grantKind      = kind[GrantRecord]{code: 7, version: 1, place: (*GrantRecord).place, prepare: (*GrantRecord).prepare}
+	granteeKind    = kind[granteeRecord]{code: 8, version: 1, place: (*granteeRecord).place, prepare: (*granteeRecord).prepare}
+	retiringKind   = kind[retiringRecord]{code: 9, version: 1, place: (*retiringRecord).place, prepare: (*retiringRecord).prepare}
+	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
+	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 )
 
 // encode gives the content of a record.

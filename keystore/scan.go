@@ -15,17 +15,30 @@ type Scope struct{ Partition, Account, Region string }
 // It reads no records. Whoever can write to the store can thus add and take away ids here; a
 // record is genuine only when Key has given it.
 func (s *Store) ScanKeys(ctx context.Context, in Scope, after string, limit int) (ids []string, more bool, err error) {
+	return s.scanIDs(ctx, KeyID{Partition: in.Partition, Account: in.Account, Region: in.Region}.place(), after, nil, limit)
+}
+
+// ScanAliases is ScanKeys for the names of aliases, without "alias/". They are in the byte order
+// of their names, except that '/' comes before all that a name may have.
+func (s *Store) ScanAliases(ctx context.Context, in Scope, after string, limit int) (names []string, more bool, err error) {
+	return s.scanIDs(ctx, AliasID{Partition: in.Partition, Account: in.Account, Region: in.Region}.place(), after, nil, limit)
+}
+
+// scanIDs lists the ids of one kind in one scope, which first names, up to the engine key end (nil
+// for all of them).
+func (s *Store) scanIDs(ctx context.Context, first engineKey, after string, end []byte, limit int) (ids []string, more bool, err error) {
 	if limit < 1 {
-		return nil, false, fmt.Errorf("%w: a scan of at most %d keys", ErrInvalid, limit)
+		return nil, false, fmt.Errorf("%w: a scan of at most %d records", ErrInvalid, limit)
 	}
-	scope := KeyID{Partition: in.Partition, Account: in.Account, Region: in.Region}.place().appendScope(nil)
+	scope := first.appendScope(nil)
 	start := scope
 	if after != "" {
 		start = append(appendLevel(bytes.Clone(scope), after), 0)
 	}
-	// The scope ends in '/', and what follows '/' is '0'.
-	end := append(bytes.Clone(scope[:len(scope)-1]), '/'+1)
-
+	if end == nil {
+		// The scope ends in '/', and what follows '/' is '0'.
+		end = append(bytes.Clone(scope[:len(scope)-1]), '/'+1)
+	}
 	err = s.engine.View(ctx, func(tx EngineTx) error {
 		for p, err := range tx.Scan(start, end) {
 			if err != nil {
@@ -44,7 +57,7 @@ func (s *Store) ScanKeys(ctx context.Context, in Scope, after string, limit int)
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("listing keys: %w", err)
+		return nil, false, fmt.Errorf("listing records of kind %s: %w", first.kind, err)
 	}
 	return ids, more, nil
 }

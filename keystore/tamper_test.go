@@ -197,3 +197,37 @@ func TestOldRecordPutBack(t *testing.T) {
 	rawPut(t, e, keyPrefix+"k", old)
 	wantKey(t, openStore(t, e, a, keystore.Options{}), newKey("k"))
 }
+
+// TestCacheIsNoAlibi: a transaction goes by what the engine holds, not by what the cache remembers.
+func TestCacheIsNoAlibi(t *testing.T) {
+	e, a := quietEngine{newEngine(t)}, newAuthenticator()
+	s := newStore(t, e, a)
+	putKey(t, s, newKey("k"))
+	wantKey(t, s, newKey("k")) // cached from here on
+	id := newKey("k").KeyID()
+	err := s.Update(t.Context(), func(tx *keystore.Tx) error {
+		changed := newKey("k")
+		changed.Description = "changed"
+		if err := tx.PutKey(changed); err != nil {
+			return err
+		}
+		if r, err := tx.Key(id); err != nil || r.Description != "changed" {
+			t.Errorf("a transaction reads %+v, %v after its own write", r, err)
+		}
+		return errAgain
+	})
+	if !errors.Is(err, errAgain) {
+		t.Fatal(err)
+	}
+	wantKey(t, s, newKey("k"))
+	bad := rawGet(t, e, keyPrefix+"k")
+	bad[30] ^= 1
+	rawPut(t, e, keyPrefix+"k", bad)
+	err = s.Update(t.Context(), func(tx *keystore.Tx) error {
+		_, err := tx.Key(id)
+		return err
+	})
+	if !errors.Is(err, keystore.ErrTampered) {
+		t.Errorf("Tx.Key of an edited record that is cached gives %v", err)
+	}
+}

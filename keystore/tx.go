@@ -57,7 +57,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	})
 	// Whatever the outcome of the commit is called, it may be in the engine.
 	for _, place := range touched {
-		s.cache.invalidate([]byte(place))
+		s.forget([]byte(place))
 	}
 	switch {
 	case errors.Is(err, errNothingWritten):

@@ -98,6 +98,13 @@ func (s *Store) User(ctx context.Context, id UserID) (*UserRecord, error) {
 	return load(ctx, s, userKind, id.place())
 }
 
+// ScanUsers lists the names of an account's users in their order, beginning behind the name after
+// ("" for the first), at most limit (from 1) of them, and says whether there are more. It reads no
+// records: see ScanKeys.
+func (s *Store) ScanUsers(ctx context.Context, partition, account, after string, limit int) (names []string, more bool, err error) {
+	return s.scanIDs(ctx, UserID{Partition: partition, Account: account}.place(), after, nil, limit)
+}
+
 // AccessKey gives an access key's record, ErrNotFound if there is none. The record is shared and
 // must not be changed. From the cache this takes no lock and allocates nothing.
 func (s *Store) AccessKey(ctx context.Context, id string) (*AccessKeyRecord, error) {

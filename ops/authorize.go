@@ -10,23 +10,26 @@ import (
 
 // authorizeKey decides whether the caller may do the call's operation on a key.
 func (s *Service) authorizeKey(call *Call, k key) error {
-	return s.authorizeAction(call, call.Operation, k)
-}
-
-// authorizeAction is authorizeKey for the operations whose permission has another name
-// (ReEncryptFrom, ReEncryptTo).
-func (s *Service) authorizeAction(call *Call, action string, k key) error {
-	document, err := s.policies.get(k.Policy)
+	request, effect, err := s.evaluate(call, call.Operation, k)
 	if err != nil {
 		return err
 	}
+	return denial(request, effect)
+}
+
+// evaluate asks the policies about an action of the caller on a key.
+func (s *Service) evaluate(call *Call, action string, k key) (policy.Request, policy.Effect, error) {
 	request := policy.Request{
 		Principal: call.Caller.Principal,
 		Action:    "kms:" + action,
 		Resource:  k.arn,
 		Owner:     k.Account,
 	}
-	return denial(request, policy.Evaluate(request, document, call.Caller.Policies))
+	document, err := s.policies.get(k.Policy)
+	if err != nil {
+		return request, policy.NoResourceAllow, err
+	}
+	return request, policy.Evaluate(request, document, call.Caller.Policies), nil
 }
 
 // authorizeAccount decides an operation that concerns no key (AWS: "Resource": "*").

@@ -7,11 +7,11 @@ import (
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
 )
 
 // CreateKey implements the operation CreateKey. The token makes the material first and the record
-// comes last, so that a fault in between leaves nothing behind: the material exists only wrapped,
-// in memory.
+// comes last: a fault in between leaves at most a resident object that no record names.
 func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRequest) (*kms.CreateKeyResponse, error) {
 	if err := s.authorizeAccount(call); err != nil {
 		return nil, err
@@ -28,17 +28,21 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 		return nil, err
 	}
 	partition, account := kms.PartitionOf(call.Region), call.Caller.Principal.Account
-	policy := in.Policy
-	if policy == "" {
-		policy = defaultKeyPolicy(partition, account)
-	} else if err := checkPolicy(policy); err != nil {
-		return nil, err
-	}
 	id, err := s.newKeyID(ctx, in.MultiRegion)
 	if err != nil {
 		return nil, err
 	}
-	material, err := s.domain.GenerateKey(ctx, spec)
+	arn := kms.KeyARN(call.Region, account, id).String()
+	if err := s.authorizeTags(call, arn, in.Tags); err != nil {
+		return nil, err
+	}
+	keyPolicy := in.Policy
+	if keyPolicy == "" {
+		keyPolicy = defaultKeyPolicy(partition, account)
+	} else if err := checkKeyPolicy(call, arn, keyPolicy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		return nil, err
+	}
+	material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: spec, Usage: usage, KeyID: id})
 	if err != nil {
 		return nil, creationError(spec, err)
 	}
@@ -56,7 +60,7 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 		Origin:      kms.OriginTypeAwsKms,
 		Manager:     kms.KeyManagerTypeCustomer,
 		State:       kms.KeyStateEnabled,
-		Policy:      policy,
+		Policy:      keyPolicy,
 		Tags:        tags,
 		Materials:   []keystore.KeyMaterial{{Material: material}},
 		Current:     material.Ordinal,
@@ -65,9 +69,32 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 		record.MultiRegion = &keystore.MultiRegion{Type: kms.MultiRegionKeyTypePrimary, PrimaryRegion: call.Region}
 	}
 	if err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.abandon(ctx, record.KeyID(), &material))
 	}
-	return &kms.CreateKeyResponse{KeyMetadata: metadata(keyOf(record))}, nil
+	return &kms.CreateKeyResponse{KeyMetadata: s.metadata(keyOf(record))}, nil
+}
+
+// abandon destroys the material of a key whose record could not be written. Where it cannot be told
+// whether the record was written, the material stays: an orphan is better than a key without one.
+func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.Material) error {
+	if _, err := s.store.Key(ctx, id); !errors.Is(err, keystore.ErrNotFound) {
+		return nil
+	}
+	return s.domain.Destroy(ctx, material)
+}
+
+// authorizeTags decides whether the caller may tag the key that it is about to make.
+func (s *Service) authorizeTags(call *Call, arn string, tags []kms.Tag) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	request := policy.Request{
+		Principal: call.Caller.Principal,
+		Action:    "kms:TagResource",
+		Resource:  arn,
+		Owner:     call.Caller.Principal.Account,
+	}
+	return denial(request, policy.Evaluate(request, nil, call.Caller.Policies))
 }
 
 // specAndUsage reads KeySpec, its deprecated twin and KeyUsage with their defaults.

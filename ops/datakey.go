@@ -8,7 +8,7 @@ import (
 
 // GenerateDataKey implements the operation GenerateDataKey.
 func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.GenerateDataKeyRequest) (*kms.GenerateDataKeyResponse, error) {
-	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, in.GrantTokens, in.KeySpec, in.NumberOfBytes)
+	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, byGrant{tokens: in.GrantTokens, context: in.EncryptionContext}, in.KeySpec, in.NumberOfBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.Gener
 
 // GenerateDataKeyWithoutPlaintext implements the operation of that name.
 func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *Call, in *kms.GenerateDataKeyWithoutPlaintextRequest) (*kms.GenerateDataKeyWithoutPlaintextResponse, error) {
-	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, in.GrantTokens, in.KeySpec, in.NumberOfBytes)
+	k, size, err := s.dataKeyFor(ctx, call, in.KeyId, byGrant{tokens: in.GrantTokens, context: in.EncryptionContext}, in.KeySpec, in.NumberOfBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *Cal
 }
 
 // dataKeyFor takes the key of a data key through the checks and gives the data key's size.
-func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, grantTokens []string, spec kms.DataKeySpec, numberOfBytes int) (key, int, error) {
+func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, by byGrant, spec kms.DataKeySpec, numberOfBytes int) (key, int, error) {
 	if (spec == "") == (numberOfBytes == 0) {
 		return key{}, 0, kms.Errorf(kms.ValidationException, "Please specify either number of bytes or key spec.")
 	}
@@ -63,7 +63,7 @@ func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, gran
 	case kms.DataKeySpecAes128:
 		size = 16
 	}
-	k, err := s.keyFor(ctx, call, keyID, grantTokens, kms.EncryptionAlgorithmSpecSymmetricDefault)
+	k, err := s.usable(ctx, call, keyID, by, string(kms.EncryptionAlgorithmSpecSymmetricDefault))
 	return k, size, err
 }
 

@@ -12,17 +12,14 @@ func (s *Service) DescribeKey(ctx context.Context, call *Call, in *kms.DescribeK
 	if err != nil {
 		return nil, err
 	}
-	if err := checkGrantTokens(in.GrantTokens); err != nil {
+	if err := s.authorizeUse(ctx, call, call.Operation, k, byGrant{tokens: in.GrantTokens}); err != nil {
 		return nil, err
 	}
-	if err := s.authorizeKey(call, k); err != nil {
-		return nil, err
-	}
-	return &kms.DescribeKeyResponse{KeyMetadata: metadata(k)}, nil
+	return &kms.DescribeKeyResponse{KeyMetadata: s.metadata(k)}, nil
 }
 
 // metadata says of a key what DescribeKey and CreateKey tell.
-func metadata(k key) *kms.KeyMetadata {
+func (s *Service) metadata(k key) *kms.KeyMetadata {
 	m := &kms.KeyMetadata{
 		AWSAccountId:          k.Account,
 		KeyId:                 k.ID,
@@ -38,19 +35,20 @@ func metadata(k key) *kms.KeyMetadata {
 		CustomerMasterKeySpec: kms.CustomerMasterKeySpec(k.Spec),
 		MultiRegion:           k.MultiRegion != nil,
 	}
-	if spec, ok := kms.SpecOf(k.Spec); ok {
-		use, _ := spec.Use(k.Usage)
-		m.EncryptionAlgorithms = use.Encryption
-		m.SigningAlgorithms = use.Signing
-		m.MacAlgorithms = use.Mac
-		m.KeyAgreementAlgorithms = use.KeyAgreement
-		m.EncapsulationAlgorithms = use.Encapsulation
-	}
+	use := s.algorithms(k)
+	m.EncryptionAlgorithms = use.Encryption
+	m.SigningAlgorithms = use.Signing
+	m.MacAlgorithms = use.Mac
+	m.KeyAgreementAlgorithms = use.KeyAgreement
+	m.EncapsulationAlgorithms = use.Encapsulation
 	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault {
 		m.CurrentKeyMaterialId = material.ID
 	}
 	if k.State == kms.KeyStatePendingDeletion {
 		m.DeletionDate = kms.TimestampOf(k.DeletionDate)
+	}
+	if k.State == kms.KeyStatePendingReplicaDeletion {
+		m.PendingDeletionWindowInDays = int(k.PendingWindowInDays)
 	}
 	if k.MultiRegion != nil {
 		m.MultiRegionConfiguration = multiRegionConfiguration(k)

@@ -23,29 +23,55 @@ func (s *Service) UpdateKeyDescription(ctx context.Context, call *Call, in *kms.
 	return s.editKey(ctx, call, in.KeyId, func(r *keystore.KeyRecord) { r.Description = in.Description })
 }
 
-// editKey changes a key's record: it authorises on the key as it stands, then checks the state
-// and applies the change to the record as the transaction sees it.
+// editKey is changeKey for a change that cannot fail and an answer that says nothing.
 func (s *Service) editKey(ctx context.Context, call *Call, keyID string, change func(*keystore.KeyRecord)) error {
+	_, err := s.changeKey(ctx, call, keyID, func(r *keystore.KeyRecord) error {
+		change(r)
+		return nil
+	})
+	return err
+}
+
+// changeKey changes a key's record and gives the key as it is then: it authorises on the key as it
+// stands, then checks the state and applies the change to the record as the transaction sees it.
+// The change may be applied more than once, each time to a record that nobody else has.
+func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, change func(*keystore.KeyRecord) error) (key, error) {
 	k, err := s.resolve(ctx, call, keyID)
 	if err != nil {
-		return err
+		return key{}, err
 	}
 	if err := s.authorizeKey(call, k); err != nil {
-		return err
+		return key{}, err
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
-		current, err := tx.Key(k.KeyID())
-		if errors.Is(err, keystore.ErrNotFound) {
-			return kms.NoSuchKey(kms.KeyARN(k.Region, k.Account, k.ID))
-		}
+	var changed *keystore.KeyRecord
+	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+		current, err := currentKey(tx, k)
 		if err != nil {
 			return err
 		}
-		if err := checkState(keyOf(current), call.Operation); err != nil {
+		if err := checkState(current, call.Operation); err != nil {
 			return err
 		}
-		changed := current.Clone()
-		change(changed)
+		changed = current.Clone()
+		if err := change(changed); err != nil {
+			return err
+		}
 		return tx.PutKey(changed)
 	})
+	if err != nil {
+		return key{}, err
+	}
+	return key{changed, k.arn}, nil
+}
+
+// currentKey gives a key as a transaction sees it.
+func currentKey(tx *keystore.Tx, k key) (key, error) {
+	record, err := tx.Key(k.KeyID())
+	if errors.Is(err, keystore.ErrNotFound) {
+		return key{}, kms.NoSuchKey(kms.KeyARN(k.Region, k.Account, k.ID))
+	}
+	if err != nil {
+		return key{}, err
+	}
+	return key{record, k.arn}, nil
 }

@@ -6,55 +6,82 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
-// Encrypt implements the operation Encrypt for symmetric encryption keys.
+// Encrypt implements the operation Encrypt.
 func (s *Service) Encrypt(ctx context.Context, call *Call, in *kms.EncryptRequest) (*kms.EncryptResponse, error) {
 	defer clear(in.Plaintext)
-	k, err := s.keyFor(ctx, call, in.KeyId, in.GrantTokens, in.EncryptionAlgorithm)
+	algorithm := encryptionAlgorithm(in.EncryptionAlgorithm)
+	k, err := s.usable(ctx, call, in.KeyId, byGrant{tokens: in.GrantTokens, context: in.EncryptionContext}, algorithm)
 	if err != nil {
+		return nil, err
+	}
+	to := recipe{key: k, algorithm: algorithm, context: in.EncryptionContext}
+	if err := to.check(len(in.Plaintext)); err != nil {
 		return nil, err
 	}
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	blob, err := s.seal(ctx, k, in.Plaintext, in.EncryptionContext)
+	blob, err := s.encrypt(ctx, to, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
 	return &kms.EncryptResponse{
 		CiphertextBlob:      blob,
 		KeyId:               k.arn,
-		EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault,
+		EncryptionAlgorithm: kms.EncryptionAlgorithmSpec(algorithm),
 	}, nil
 }
 
-// keyFor takes the KeyId of an encrypting operation through resolution, authorisation, usage,
-// algorithm and state.
-func (s *Service) keyFor(ctx context.Context, call *Call, keyID string, grantTokens []string, algorithm kms.EncryptionAlgorithmSpec) (key, error) {
-	k, err := s.resolve(ctx, call, keyID)
-	if err != nil {
-		return k, err
-	}
-	if err := checkGrantTokens(grantTokens); err != nil {
-		return k, err
-	}
-	if err := s.authorizeKey(call, k); err != nil {
-		return k, err
-	}
-	return k, checkEncryption(k, algorithm, call.Operation)
+// recipe is how something is or was encrypted.
+type recipe struct {
+	key       key
+	algorithm string
+	context   map[string]string
 }
 
-// checkEncryption checks usage, algorithm and state of a key that is to encrypt or decrypt.
-func checkEncryption(k key, algorithm kms.EncryptionAlgorithmSpec, operation string) error {
-	if err := kms.CheckUsage(operation, k.arn, k.Usage); err != nil {
-		return err
-	}
-	if err := checkAlgorithm(k, algorithm); err != nil {
-		return err
-	}
-	return checkState(k, operation)
+func (r recipe) symmetric() bool {
+	return r.algorithm == string(kms.EncryptionAlgorithmSpecSymmetricDefault)
 }
 
-// seal encrypts under the key's current material and gives the blob.
+// check refuses what does not fit an asymmetric key: an encryption context, or a plaintext that
+// is longer than OAEP can take (RFC 8017, section 7.1.1: k - 2 hLen - 2).
+func (r recipe) check(size int) error {
+	if r.symmetric() {
+		return nil
+	}
+	if err := r.checkContext(); err != nil {
+		return err
+	}
+	spec, _ := kms.SpecOf(r.key.Spec)
+	if most := spec.Bits/8 - oaepOverheads[r.algorithm]; size > most {
+		return kms.Errorf(kms.ValidationException, "Algorithm %s and key spec %s cannot encrypt data larger than %d bytes.", r.algorithm, r.key.Spec, most)
+	}
+	return nil
+}
+
+func (r recipe) checkContext() error {
+	if !r.symmetric() && len(r.context) > 0 {
+		return kms.Errorf(kms.ValidationException, "EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs.")
+	}
+	return nil
+}
+
+// oaepOverheads is what OAEP takes of the modulus, in bytes. Nothing writes to it.
+var oaepOverheads = map[string]int{
+	string(kms.EncryptionAlgorithmSpecRsaesOaepSha1):   2*20 + 2,
+	string(kms.EncryptionAlgorithmSpecRsaesOaepSha256): 2*32 + 2,
+}
+
+// encrypt encrypts as the recipe says, in the token, and gives the blob.
+func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]byte, error) {
+	if to.symmetric() {
+		return s.seal(ctx, to.key, plaintext, to.context)
+	}
+	blob, err := s.domain.EncryptRSA(ctx, to.key.CurrentMaterial(), to.key.Spec, kms.EncryptionAlgorithmSpec(to.algorithm), plaintext)
+	return blob, tokenError(err)
+}
+
+// seal encrypts under the current material of a symmetric key.
 func (s *Service) seal(ctx context.Context, k key, plaintext []byte, context map[string]string) ([]byte, error) {
 	material := k.CurrentMaterial()
 	c := ciphertext{scheme: material.Scheme, ordinal: material.Ordinal}

@@ -2,9 +2,7 @@ package ops
 
 import (
 	"context"
-	"encoding/base64"
 
-	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -21,12 +19,8 @@ func (s *Service) ListKeys(ctx context.Context, call *Call, in *kms.ListKeysRequ
 	if err != nil {
 		return nil, err
 	}
-	limit := in.Limit
-	if limit == 0 {
-		limit = defaultListKeys
-	}
-	scope := keystore.Scope{Partition: kms.PartitionOf(call.Region), Account: call.Caller.Principal.Account, Region: call.Region}
-	ids, more, err := s.store.ScanKeys(ctx, scope, after, limit)
+	scope := scopeOf(call)
+	ids, more, err := s.store.ScanKeys(ctx, scope, after, limitOr(in.Limit, defaultListKeys))
 	if err != nil {
 		return nil, err
 	}
@@ -38,22 +32,4 @@ func (s *Service) ListKeys(ctx context.Context, call *Call, in *kms.ListKeysRequ
 		out.NextMarker = marker(call.Operation, ids[len(ids)-1])
 	}
 	return out, nil
-}
-
-// marker says where the next page of an operation begins. It is opaque to clients and good for
-// that operation only.
-func marker(operation, last string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(operation + "/" + last))
-}
-
-// openMarker is the inverse of marker; no marker is the beginning.
-func openMarker(operation, marker string) (after string, err error) {
-	if marker == "" {
-		return "", nil
-	}
-	text, err := base64.RawURLEncoding.DecodeString(marker)
-	if err != nil || len(text) <= len(operation) || string(text[:len(operation)+1]) != operation+"/" {
-		return "", kms.Errorf(kms.InvalidMarkerException, "The marker is not valid.")
-	}
-	return string(text[len(operation)+1:]), nil
 }

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -24,13 +25,15 @@ func arnOf(id keystore.KeyID) string {
 }
 
 // resolve finds the key that a KeyId of the request names: a key id, a key ARN, an alias name or
-// an alias ARN, as far as the operation takes them.
+// an alias ARN, as far as the operation takes them. A key of another account is refused here
+// unless the operation works across accounts.
 func (s *Service) resolve(ctx context.Context, call *Call, keyID string) (key, error) {
 	ref, err := kms.ParseKeyID(keyID)
 	if err != nil {
 		return key{}, err
 	}
-	if operation, ok := kms.OperationByName(call.Operation); ok && operation.KeyIDs == kms.KeyIDNoAlias {
+	operation, _ := kms.OperationByName(call.Operation)
+	if operation.KeyIDs != kms.KeyIDAnyForm {
 		if err := ref.NoAlias(); err != nil {
 			return key{}, err
 		}
@@ -39,12 +42,15 @@ func (s *Service) resolve(ctx context.Context, call *Call, keyID string) (key, e
 	if err != nil {
 		return key{}, err
 	}
+	if arn.Account != call.Caller.Principal.Account && !operation.CrossAccount {
+		return key{}, foreign(call)
+	}
 	if ref.Alias != "" {
-		return key{}, kms.NoSuchAlias(arn)
+		return s.resolveAlias(ctx, call, arn)
 	}
 	record, err := s.store.Key(ctx, keystore.KeyID{Partition: arn.Partition, Account: arn.Account, Region: arn.Region, ID: ref.KeyID})
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, missing(call, arn)
+		return key{}, missing(call, arn, kms.NoSuchKey)
 	}
 	if err != nil {
 		return key{}, err
@@ -52,12 +58,38 @@ func (s *Service) resolve(ctx context.Context, call *Call, keyID string) (key, e
 	return key{record, arn.String()}, nil
 }
 
-// missing is the error for a key that does not exist. Whether a key of another account exists is
-// not told: AWS answers as for a key that the caller may not use.
-func missing(call *Call, arn kms.ARN) error {
-	if arn.Account == call.Caller.Principal.Account {
-		return kms.NoSuchKey(arn)
+// resolveAlias finds the key that an alias stands for: two records, nearly always cached.
+func (s *Service) resolveAlias(ctx context.Context, call *Call, alias kms.ARN) (key, error) {
+	record, err := s.store.KeyByAlias(ctx, aliasID(alias))
+	if errors.Is(err, keystore.ErrNotFound) {
+		return key{}, missing(call, alias, kms.NoSuchAlias)
 	}
+	if err != nil {
+		return key{}, err
+	}
+	return keyOf(record), nil
+}
+
+func aliasID(alias kms.ARN) keystore.AliasID {
+	return keystore.AliasID{
+		Partition: alias.Partition,
+		Account:   alias.Account,
+		Region:    alias.Region,
+		Name:      strings.TrimPrefix(alias.Resource, aliasPrefix),
+	}
+}
+
+// missing is the error for a key or an alias that does not exist. Whether one of another account
+// exists is not told: AWS answers as for a key that the caller may not use.
+func missing(call *Call, arn kms.ARN, own func(kms.ARN) *kms.Error) error {
+	if arn.Account == call.Caller.Principal.Account {
+		return own(arn)
+	}
+	return foreign(call)
+}
+
+// foreign is the error for a key of another account that the caller may not see.
+func foreign(call *Call) error {
 	return kms.Errorf(kms.AccessDeniedException,
 		"User: %s is not authorized to perform: kms:%s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
 		call.Caller.Principal.ARN, call.Operation)

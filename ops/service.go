@@ -6,6 +6,7 @@ package ops
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/kms11/kms11/hsm"
@@ -20,18 +21,20 @@ type Service struct {
 	account    string
 	region     string
 	now        func() time.Time
+	log        *slog.Logger
 	operations map[string]Operation
 	policies   policyCache
 	callers    callerCache
 }
 
-// Config is what a Service needs. All fields but Now are required.
+// Config is what a Service needs. All fields but Now and Logger are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
 	Account string           // the default account, 12 digits
 	Region  string           // the Region served
 	Now     func() time.Time // time.Now if nil
+	Logger  *slog.Logger     // for the work that no request waits for; nil: none
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -43,10 +46,14 @@ func New(c Config) *Service {
 		account:    c.Account,
 		region:     c.Region,
 		now:        c.Now,
+		log:        c.Logger,
 		operations: make(map[string]Operation),
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, operation := range operations() {
 		s.operations[operation.Name] = operation

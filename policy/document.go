@@ -32,6 +32,7 @@ type statement struct {
 // (no Action, no Resource) match nothing: AWS accepts such a statement and gives it no effect.
 type patterns struct {
 	negated bool
+	folded  bool // the list is in lower case and names are compared so
 	list    []string
 }
 
@@ -102,8 +103,9 @@ func parseStatement(text json.RawMessage) (statement, error) {
 	if s.actions, err = parsePatterns("Action", raw.Action, raw.NotAction); err != nil {
 		return s, err
 	}
+	s.actions.folded = true // action names are not case-sensitive
 	for i, action := range s.actions.list {
-		s.actions.list[i] = strings.ToLower(action) // action names are not case-sensitive
+		s.actions.list[i] = strings.ToLower(action)
 	}
 	if s.resources, err = parsePatterns("Resource", raw.Resource, raw.NotResource); err != nil {
 		return s, err

@@ -42,12 +42,11 @@ const (
 // A statement with a Condition is taken against the caller: a conditional allow does not allow,
 // a conditional deny denies.
 func Evaluate(r Request, key *Document, identity []*Document) Effect {
-	action := strings.ToLower(r.Action)
 	identityAllows := r.Principal.IsRoot()
 	for _, d := range identity {
 		for i := range d.statements {
 			s := &d.statements[i]
-			if !s.actions.match(action) || !s.resources.match(r.Resource) {
+			if !s.actions.match(r.Action) || !s.resources.match(r.Resource) {
 				continue
 			}
 			if s.deny {
@@ -60,13 +59,12 @@ func Evaluate(r Request, key *Document, identity []*Document) Effect {
 		return choose(identityAllows, Allowed, NoIdentityAllow)
 	}
 	var direct, delegated bool
-	root := "arn:aws:iam::" + r.Principal.Account + ":root"
 	for i := range key.statements {
 		s := &key.statements[i]
-		if !s.actions.match(action) || !s.resources.match(r.Resource) {
+		if !s.actions.match(r.Action) || !s.resources.match(r.Resource) {
 			continue
 		}
-		toPrincipal, toAccount := s.principals.match(r.Principal.ARN, root)
+		toPrincipal, toAccount := s.principals.match(r.Principal)
 		switch {
 		case s.deny && (toPrincipal || toAccount):
 			return DeniedByResource
@@ -93,13 +91,13 @@ func Evaluate(r Request, key *Document, identity []*Document) Effect {
 }
 
 // match reports whether the element names the principal itself, and whether it names its account.
-func (p principals) match(arn, root string) (toPrincipal, toAccount bool) {
+func (p principals) match(who Principal) (toPrincipal, toAccount bool) {
 	if !p.present {
 		return false, false
 	}
 	for _, a := range p.arns {
-		toPrincipal = toPrincipal || a == arn
-		toAccount = toAccount || a == root
+		toPrincipal = toPrincipal || a == who.ARN
+		toAccount = toAccount || isRootOf(a, who.Account)
 	}
 	toPrincipal = toPrincipal || p.any
 	if p.negated {
@@ -107,6 +105,13 @@ func (p principals) match(arn, root string) (toPrincipal, toAccount bool) {
 		return !named, !named
 	}
 	return toPrincipal, toAccount
+}
+
+// isRootOf reports whether an ARN is that of an account: arn:<partition>:iam::<account>:root.
+func isRootOf(arn, account string) bool {
+	rest, root := strings.CutSuffix(arn, ":root")
+	rest, of := strings.CutSuffix(rest, account)
+	return root && of && strings.HasPrefix(rest, "arn:") && strings.HasSuffix(rest, ":iam::")
 }
 
 func choose(condition bool, yes, no Effect) Effect {

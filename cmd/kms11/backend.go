@@ -108,7 +108,7 @@ func (b *backend) open(ctx context.Context, p paths) error {
 
 // create makes the domain's keys in the tokens, then the keystore, then the administrator, whose
 // access key it returns.
-func (b *backend) create(ctx context.Context, c Config, p paths) (ops.AccessKey, error) {
+func (b *backend) create(ctx context.Context, c Config, p paths, log *slog.Logger) (ops.AccessKey, error) {
 	var err error
 	if b.domain, err = hsm.CreateDomain(ctx, b.tokens); err != nil {
 		return ops.AccessKey{}, err
@@ -121,11 +121,11 @@ func (b *backend) create(ctx context.Context, c Config, p paths) (ops.AccessKey,
 	if b.store, err = keystore.Create(ctx, b.engine, b.domain.Describe(), b.domain); err != nil {
 		return ops.AccessKey{}, err
 	}
-	return b.service(c).CreateAdministrator(ctx)
+	return b.service(c, log).CreateAdministrator(ctx)
 }
 
-func (b *backend) service(c Config) *ops.Service {
-	return ops.New(ops.Config{Store: b.store, Domain: b.domain, Account: c.Account, Region: c.Region})
+func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
+	return ops.New(ops.Config{Store: b.store, Domain: b.domain, Account: c.Account, Region: c.Region, Logger: log})
 }
 
 // close releases what is open, in the reverse order of opening.

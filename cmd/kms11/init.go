@@ -70,7 +70,7 @@ func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.L
 	if err := b.openTokens(ctx, c, p, log); err != nil {
 		return err
 	}
-	key, err := b.create(ctx, c, p)
+	key, err := b.create(ctx, c, p, log)
 	if err != nil {
 		return err
 	}

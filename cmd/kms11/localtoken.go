@@ -14,39 +14,13 @@ import (
 
 const localTokenLabel = "kms11"
 
-// softHSMPaths are where distributions install SoftHSM2's module, most common first. The
-// environment variable SOFTHSM2_MODULE goes before them.
-func softHSMPaths() []string {
-	return []string{
-		"/usr/lib/softhsm/libsofthsm2.so",
-		"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-		"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-		"/usr/lib64/pkcs11/libsofthsm2.so",
-		"/usr/lib64/softhsm/libsofthsm2.so",
-		"/usr/local/lib/softhsm/libsofthsm2.so",
-		"/opt/homebrew/lib/softhsm/libsofthsm2.so",
-	}
-}
-
-func findSoftHSM() (string, error) {
-	if path := os.Getenv("SOFTHSM2_MODULE"); path != "" {
-		return path, nil
-	}
-	for _, path := range softHSMPaths() {
-		if ok, err := exists(path); err == nil && ok {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%w: SoftHSM2 is not installed: run make deps (or apt-get install softhsm2), set SOFTHSM2_MODULE to its library, or name another token in the configuration", hsm.ErrNotFound)
-}
-
 // useLocalToken points SoftHSM2 at the data directory's own token and gives the token's URI. It
 // has to come before the module is loaded: SoftHSM2 reads its configuration then. The
 // configuration holds an absolute path, so it is written anew where the directory has moved.
 func useLocalToken(p paths) (hsm.URI, error) {
-	module, err := findSoftHSM()
+	module, err := hsm.FindSoftHSM()
 	if err != nil {
-		return hsm.URI{}, err
+		return hsm.URI{}, fmt.Errorf("%w: run make deps (or apt-get install softhsm2), set SOFTHSM2_MODULE to its path, or name another token in the configuration", err)
 	}
 	conf := []byte("# SoftHSM2 token of kms11, written by kms11.\ndirectories.tokendir = " + p.tokenDir +
 		"\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n")

@@ -67,7 +67,8 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
-	service := b.service(c)
+	service := b.service(c, log)
+	defer background(service.Run)()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
 		return err
@@ -79,6 +80,20 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	return serveUntil(ctx, server, listener, log)
+}
+
+// background runs work until the function it returns is called, which waits for it to end.
+func background(work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // start opens the token and the keystore of an earlier run, or makes both where there are none.

@@ -25,18 +25,6 @@ import (
 	"github.com/kms11/kms11/hsm"
 )
 
-// modulePaths are where Debian, Ubuntu, Fedora, Arch, Homebrew and a build from source put SoftHSM2.
-var modulePaths = []string{
-	"/usr/lib/softhsm/libsofthsm2.so",
-	"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib64/pkcs11/libsofthsm2.so",
-	"/usr/lib64/softhsm/libsofthsm2.so",
-	"/usr/lib/pkcs11/libsofthsm2.so",
-	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
-	"/usr/local/lib/softhsm/libsofthsm2.so",
-}
-
 // pinVariable is where the URIs of test tokens find their PIN.
 const pinVariable = "KMS11_HSMTEST_PIN"
 
@@ -76,20 +64,14 @@ func prepare(dir string) error {
 	return os.Setenv(pinVariable, hex.EncodeToString(pin))
 }
 
-// Module gives the path of SoftHSM2: $SOFTHSM2_MODULE, or where distributions put it. Without
-// SoftHSM2 the test fails.
+// Module gives the path of SoftHSM2 as hsm.FindSoftHSM does. Without SoftHSM2 the test fails.
 func Module(t testing.TB) string {
 	t.Helper()
-	if path := os.Getenv("SOFTHSM2_MODULE"); path != "" {
-		return path
+	path, err := hsm.FindSoftHSM()
+	if err != nil {
+		t.Fatalf("%v: run `make deps`, or set SOFTHSM2_MODULE to libsofthsm2.so", err)
 	}
-	for _, path := range modulePaths {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	t.Fatal("SoftHSM2 is not installed: run `make deps`, or set SOFTHSM2_MODULE to libsofthsm2.so")
-	return ""
+	return path
 }
 
 // TokenDir is the directory that holds all tokens of this process.

@@ -3,14 +3,15 @@ package kms11test
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 )
@@ -91,18 +92,35 @@ func (s *Server) Client(t testing.TB) *kms.Client {
 // ClientWith is Client with another access key.
 func (s *Server) ClientWith(t testing.TB, key aws.Credentials) *kms.Client {
 	t.Helper()
+	transport := &http.Transport{} // its own, with no connection to a server that was killed
+	t.Cleanup(transport.CloseIdleConnections)
 	return kms.New(kms.Options{
 		BaseEndpoint:     aws.String("http://" + s.Listen),
 		Region:           Region,
 		Credentials:      credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, key.SessionToken),
 		RetryMaxAttempts: 1,
-		HTTPClient:       awshttp.NewBuildableClient().WithTransportOptions(bufferWholeRequests),
+		HTTPClient:       wholeBodies{http.Client{Transport: transport, Timeout: clientBound}},
 	})
 }
 
-// bufferWholeRequests keeps the SDK from breaking a connection now and then. With net/http's
-// default buffer the end of a request of more than 4 KB is on its way before the transport has
-// looked whether the body goes on. If the answer arrives in between, the SDK closes the body, the
-// transport takes that for a failed write and drops the connection, and what it had not read of
-// the answer is lost. The SDK's retries hide this; a client that never retries would show it.
-func bufferWholeRequests(transport *http.Transport) { transport.WriteBufferSize = 64 << 10 }
+// clientBound only ends a request that hangs.
+const clientBound = time.Minute
+
+// wholeBodies gives net/http request bodies that it knows to be in memory. With the SDK's own
+// body it sends every byte before it looks whether the body goes on; if the answer comes first,
+// the SDK closes the body, net/http takes that for a failed write and drops the connection, and
+// with it what is still unread of an answer of more than 4 KB. The SDK's retries hide this; the
+// client of these tests does not retry.
+type wholeBodies struct{ http.Client }
+
+func (c wholeBodies) Do(request *http.Request) (*http.Response, error) {
+	if request.Body != nil {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			return nil, err
+		}
+		request = request.Clone(request.Context())
+		request.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return c.Client.Do(request)
+}

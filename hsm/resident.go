@@ -1,0 +1,175 @@
+package hsm
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/kms11/kms11/kms"
+	"github.com/miekg/pkcs11"
+)
+
+// A resident key is a persistent private key with CKA_PRIVATE and CKA_SENSITIVE, without
+// CKA_EXTRACTABLE, that can do one thing. It exists in one token, for specs whose private keys the
+// token does not wrap. Its CKA_LABEL is the KMS key id, and its CKA_ID is
+//
+//	domain id  16 bytes
+//	'K'         1 byte
+//	random     16 bytes
+//
+// There is no object for the public half.
+const (
+	residentCode     = 'K'
+	residentRandom   = 16
+	residentObjectID = domainIDSize + 1 + residentRandom
+)
+
+// errAbsent: a token that is in good health does not have the resident key.
+var errAbsent = fmt.Errorf("resident key: %w", ErrNotFound)
+
+// newResident is where a new resident key goes.
+func (d *Domain) newResident(ctx context.Context, l *loaded, label string) (placement, error) {
+	random, err := l.random(ctx, residentRandom)
+	if err != nil {
+		return placement{}, err
+	}
+	domain, err := hex.DecodeString(d.description.ID)
+	if err != nil {
+		return placement{}, err
+	}
+	id := append(append(make([]byte, 0, residentObjectID), domain...), residentCode)
+	return placement{resting: true, id: append(id, random...), label: label}, nil
+}
+
+// withResident is withPrivate for a resident key, on the token that has it. The token is known
+// once the key was used; otherwise all are asked.
+func (d *Domain) withResident(ctx context.Context, m *kms.Material, k *keySpec, u use, algorithm string, fn func(*loaded, object) error) error {
+	return d.atHome(m.ObjectID, func(at *member) error {
+		return at.use(ctx, func(l *loaded) error {
+			if err := l.abilities.can(k.spec, algorithm); err != nil {
+				return err
+			}
+			var err error
+			// A handle may have gone with its object; it is looked up again once.
+			for range 2 {
+				var key object
+				if key, err = l.resident(ctx, m.ObjectID, k.pair, u); err != nil {
+					return err
+				}
+				if err = fn(l, key); classOf(err) != classHandleLost {
+					return err
+				}
+				l.residents.Delete(string(m.ObjectID))
+			}
+			return fmt.Errorf("resident key: %v", err) // not as a lost handle, which would cost all others
+		})
+	})
+}
+
+// atHome runs fn with the member that has a resident key: fn answers errAbsent for one that has
+// not. If none of those that are up has it, one that is down may.
+func (d *Domain) atHome(id []byte, fn func(*member) error) error {
+	if home, ok := d.homes.Load(string(id)); ok {
+		if err := fn(home.(*member)); !errors.Is(err, errAbsent) {
+			return err
+		}
+		d.homes.Delete(string(id))
+	}
+	var down error
+	for _, m := range d.members {
+		err := fn(m)
+		switch {
+		case errors.Is(err, ErrTokenDown):
+			down = err
+		case !errors.Is(err, errAbsent):
+			if err == nil {
+				d.homes.Store(string(id), m)
+			}
+			return err
+		}
+	}
+	if down != nil {
+		return down
+	}
+	return errAbsent
+}
+
+// resident finds a resident key, once per conn, and makes sure that it cannot leave. Its handle
+// is kept for as long as the conn; the object is the token's.
+func (l *loaded) resident(ctx context.Context, id []byte, k pairKind, u use) (object, error) {
+	if o, ok := l.residents.Load(string(id)); ok {
+		return o.(object), nil
+	}
+	var o object
+	err := l.conn.do(ctx, laneHold, func(s *session) error {
+		found, err := s.findResident(id)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return l.absent(s)
+		}
+		if len(found) > 1 {
+			return fmt.Errorf("%d private keys have the CKA_ID of one", len(found))
+		}
+		o = found[0]
+		return s.settled(k, o, u)
+	})
+	if err != nil {
+		return 0, err
+	}
+	l.residents.Store(string(id), o)
+	return o, nil
+}
+
+// absent says why a search found nothing: errAbsent if the token still holds the domain key. One
+// that lost its storage answers searches with success and nothing, and is marked down.
+func (l *loaded) absent(s *session) error {
+	if err := l.holds(s); err != nil {
+		return l.conn.healthy(err)
+	}
+	return errAbsent
+}
+
+func (s *session) findResident(id []byte) ([]object, error) {
+	return s.find(maxLeftovers, []*attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY),
+		pkcs11.NewAttribute(pkcs11.CKA_ID, id),
+	})
+}
+
+// removeResident destroys a resident key, and says whether there was one.
+func (s *session) removeResident(id []byte) (bool, error) {
+	found, err := s.findResident(id)
+	for _, o := range found {
+		err = errors.Join(err, s.destroyObject(o))
+	}
+	return len(found) != 0, err
+}
+
+// Destroy ends key material: cached objects of it are dropped, and a resident key is destroyed in
+// its token. That it is gone already is success, if all tokens are there to say so and in good
+// health. For wrapped material the caller deletes the blob.
+func (d *Domain) Destroy(ctx context.Context, m *kms.Material) error {
+	d.Forget(m.ID)
+	if len(m.ObjectID) == 0 {
+		return nil
+	}
+	err := d.atHome(m.ObjectID, func(at *member) error {
+		return at.use(ctx, func(l *loaded) error {
+			l.residents.Delete(string(m.ObjectID))
+			return l.conn.do(ctx, laneHold, func(s *session) error {
+				if there, err := s.removeResident(m.ObjectID); there || err != nil {
+					return err
+				}
+				return l.absent(s)
+			})
+		})
+	})
+	d.homes.Delete(string(m.ObjectID))
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	return err
+}

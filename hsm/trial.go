@@ -1,0 +1,334 @@
+package hsm
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+
+	"github.com/kms11/kms11/kms"
+	"github.com/miekg/pkcs11"
+)
+
+// rsaSample is the size that stands for the others in all but one signature.
+const rsaSample = kms.KeySpecRsa2048
+
+func isRSA(k pairKind) bool { _, ok := k.(rsaKind); return ok }
+
+// A trial finds out what a token does with keys of one spec. Its keys are known or thrown away.
+type trial struct {
+	*prober
+	wraps         wraps
+	row           *keySpec
+	sample        *specAbility // of another size of the family
+	forbidOutside bool
+	found         *specAbility
+}
+
+// run answers why there cannot be keys of the spec.
+func (t *trial) run() error {
+	spec, ok := kms.SpecOf(t.row.spec)
+	if !ok {
+		return fmt.Errorf("key spec %s is unknown", t.row.spec)
+	}
+	if t.row.pair == nil {
+		return t.secret(spec)
+	}
+	for _, use := range spec.Uses {
+		u := useOf[use.Usage]
+		if t.sample != nil && u != useSign {
+			continue
+		}
+		private, spki, err := t.private(u)
+		if err != nil {
+			return err
+		}
+		if err := t.try(use, u, private, spki); err != nil {
+			return err
+		}
+	}
+	if t.sample != nil {
+		t.found.algorithms, t.found.resident = t.sample.algorithms, t.sample.resident || t.found.resident
+	}
+	return nil
+}
+
+// secret tries HMAC keys; the domain's own keys show the rest.
+func (t *trial) secret(spec kms.Spec) error {
+	for _, use := range spec.Uses {
+		for _, algorithm := range use.Encryption {
+			t.found.algorithms[string(algorithm)] = &algorithmAbility{}
+		}
+		for _, algorithm := range use.Mac {
+			err := t.mac(algorithm)
+			if lost(err) {
+				return err
+			}
+			t.found.algorithms[string(algorithm)] = &algorithmAbility{err: err}
+		}
+	}
+	return nil
+}
+
+func lost(err error) bool {
+	c := classOf(err)
+	return c == classSessionLost || c == classTokenLost
+}
+
+// mac wraps a known key, unwraps it and compares its MAC.
+func (t *trial) mac(algorithm kms.MacAlgorithmSpec) error {
+	a, ok := macOf(func(a *macAlgorithm) bool { return a.algorithm == algorithm })
+	if !ok {
+		return fmt.Errorf("%s is unknown", algorithm)
+	}
+	kind := t.row.secret(nil)
+	key := bytes.Repeat([]byte{0x61}, kind.length)
+	o, err := t.keep(t.createObject(kind.known(leaving, key)))
+	if err != nil {
+		return err
+	}
+	wrap, err := t.wraps.choose(kind.length)
+	if err != nil {
+		return err
+	}
+	o, err = t.roundTripBy(t.wraps[wrap], o, kind.template(inUse))
+	if err != nil {
+		return err
+	}
+	want := hmac.New(a.hash.New, key)
+	want.Write(checkLabel)
+	got, err := t.sign(a.mechanism, nil, o, checkLabel)
+	return exact(got, want.Sum(nil), err)
+}
+
+// roundTripBy wraps an object under a new key and unwraps it.
+func (t *trial) roundTripBy(mech uint, o object, template []*attribute) (object, error) {
+	kek, err := t.keep(t.generateKey(wrapKeyKind.generate, wrapKeyKind.sized(inUse)))
+	if err != nil {
+		return 0, err
+	}
+	blob, err := t.wrapKey(mech, nil, kek, o)
+	if err != nil {
+		return 0, err
+	}
+	return t.keep(t.unwrapKey(mech, nil, kek, blob, template))
+}
+
+// private gives a private key for one use, as KMS keys come into use if the token wraps such
+// keys, and its public half.
+func (t *trial) private(u use) (object, []byte, error) {
+	o, spki, err := t.bear(u)
+	if err != nil {
+		return 0, nil, err
+	}
+	if t.found.resident {
+		return o, spki, nil
+	}
+	mech, err := t.wraps.mechanism(kms.AESKeyWrapPad)
+	if err == nil {
+		var back object
+		back, err = t.roundTripBy(mech, o, privateTemplate(t.row.pair, inUse, u))
+		if err == nil {
+			return back, spki, nil
+		}
+	}
+	if lost(err) {
+		return 0, nil, err
+	}
+	t.found.resident = true
+	return o, spki, nil
+}
+
+// bear makes a private key that may leave: a known one if it is RSA, which takes a token long to
+// generate, or a new one.
+func (t *trial) bear(u use) (object, []byte, error) {
+	k := t.row.pair
+	if r, ok := k.(rsaKind); ok {
+		if o, spki, err := t.known(r, u); err == nil || lost(err) {
+			return o, spki, err
+		}
+		// Some tokens take no private keys from outside.
+	}
+	var failed error
+	for _, name := range k.names() {
+		public, private, err := t.keepPair(t.generatePair(k, name, leaving, u))
+		if err != nil {
+			failed = err
+			if lost(err) {
+				break
+			}
+			continue
+		}
+		t.found.name = name
+		spki, err := k.spki(t.session, public)
+		return private, spki, err
+	}
+	return 0, nil, failed
+}
+
+func (t *trial) known(k rsaKind, u use) (object, []byte, error) {
+	components, spki, err := knownRSA(k.bits)
+	if err != nil {
+		return 0, nil, err
+	}
+	o, err := t.keep(t.createObject(append(privateTemplate(k, leaving, u), components...)))
+	return o, spki, err
+}
+
+// try runs the algorithms of one usage.
+func (t *trial) try(use kms.Use, u use, private object, spki []byte) error {
+	public, err := t.publicObject(u, spki)
+	if err != nil {
+		return err
+	}
+	for _, algorithm := range use.Signing {
+		a, err := t.signing(algorithm, private, public, spki)
+		if lost(err) {
+			return err
+		}
+		a.err = err
+		t.found.algorithms[string(algorithm)] = a
+		if t.sample != nil {
+			return err // one is enough to see that the token has the size
+		}
+	}
+	for _, algorithm := range use.Encryption {
+		a, err := t.encryption(algorithm, private, public, spki)
+		if lost(err) {
+			return err
+		}
+		a.err = err
+		t.found.algorithms[string(algorithm)] = a
+	}
+	for _, algorithm := range use.KeyAgreement {
+		err := t.agreement(private, spki)
+		if lost(err) {
+			return err
+		}
+		t.found.algorithms[string(algorithm)] = &algorithmAbility{err: err}
+	}
+	return nil
+}
+
+// publicObject puts a public key in, with the form of the point that the token takes. 0 means
+// that it takes none.
+func (t *trial) publicObject(u use, spki []byte) (object, error) {
+	if publicHalf[u] == 0 {
+		return 0, nil
+	}
+	for _, bare := range []bool{false, true} {
+		template, err := publicTemplate(t.row.pair, publicHalf[u], spki, bare)
+		if err != nil {
+			return 0, err
+		}
+		o, err := t.keep(t.createObject(template))
+		if err == nil {
+			t.found.bare = bare
+			return o, nil
+		}
+		if lost(err) {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+func (t *trial) signing(algorithm kms.SigningAlgorithmSpec, private, public object, spki []byte) (*algorithmAbility, error) {
+	a, k := &algorithmAbility{}, t.row.pair
+	g, err := signingOf(algorithm)
+	if err != nil {
+		return a, err
+	}
+	data, err := g.input(k, SignInput{Message: checkLabel})
+	if err != nil {
+		return a, err
+	}
+	signature, err := g.sign(t.session, k, private, data)
+	if err != nil {
+		return a, err
+	}
+	good, known, err := g.outside(k, spki, data, signature)
+	if err != nil {
+		return a, err
+	}
+	if known && !good {
+		return a, fmt.Errorf("%s: %w", mechanismName(g.mechanism), errNotExact)
+	}
+	raw, err := g.check(k, spki, signature)
+	if err != nil || public == 0 {
+		return a, err
+	}
+	right := t.verify(g.mechanism, g.parameters(), public, data, raw)
+	raw[len(raw)-1] ^= 1
+	wrong := t.verify(g.mechanism, g.parameters(), public, data, raw)
+	a.public = right == nil && errors.Is(wrong, ErrBadSignature)
+	if err := errors.Join(right, wrong); lost(err) {
+		return a, err
+	}
+	return a, nil
+}
+
+func (t *trial) encryption(algorithm kms.EncryptionAlgorithmSpec, private, public object, spki []byte) (*algorithmAbility, error) {
+	a := &algorithmAbility{}
+	_, kind, e, err := encryptionOf(t.row.spec, algorithm)
+	if err != nil {
+		return a, err
+	}
+	key, err := kind.parse(spki)
+	if err != nil {
+		return a, err
+	}
+	ciphertext, err := rsa.EncryptOAEP(e.hash.New(), rand.Reader, key, checkLabel, nil)
+	if err != nil {
+		return a, err
+	}
+	got, err := t.decrypt(pkcs11.CKM_RSA_PKCS_OAEP, e.params(), private, ciphertext)
+	if err = exact(got, checkLabel, err); err != nil {
+		if lost(err) || t.forbidOutside {
+			return a, fmt.Errorf("%s with %s: %w", mechanismName(pkcs11.CKM_RSA_PKCS_OAEP), e.hash, err)
+		}
+		a.outside = true
+		got, err = e.decryptOutside(t.session, kind, private, ciphertext)
+		return a, exact(got, checkLabel, err)
+	}
+	if public == 0 {
+		return a, nil
+	}
+	ciphertext, err = t.encrypt(pkcs11.CKM_RSA_PKCS_OAEP, e.params(), public, checkLabel)
+	if err == nil {
+		got, err = t.decrypt(pkcs11.CKM_RSA_PKCS_OAEP, e.params(), private, ciphertext)
+	}
+	if err = exact(got, checkLabel, err); lost(err) {
+		return a, err
+	}
+	a.public = err == nil
+	return a, nil
+}
+
+// agreement agrees with a new key of the standard library.
+func (t *trial) agreement(private object, spki []byte) error {
+	ec, ok := t.row.pair.(ecKind)
+	if !ok || ec.ecdh == nil {
+		return errNotExact
+	}
+	point, err := ec.point(spki)
+	if err != nil {
+		return err
+	}
+	public, err := ec.ecdh.NewPublicKey(point)
+	if err != nil {
+		return err
+	}
+	peer, err := ec.ecdh.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	want, err := peer.ECDH(public)
+	if err != nil {
+		return err
+	}
+	got, err := t.session.agree(ec, private, peer.PublicKey().Bytes())
+	return exact(got, want, err)
+}

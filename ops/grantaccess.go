@@ -1,0 +1,104 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
+)
+
+// byGrant is what a request says that a grant may depend on.
+type byGrant struct {
+	tokens  []string
+	context map[string]string // the encryption context, if the operation has one
+	create  *policy.Grant     // the grant that CreateGrant is asked for
+}
+
+// authorizeUse is authorizeKey for the operations that a grant can allow: what the policies
+// neither allow nor deny, a grant to the caller may allow. Only then are grants looked up. The
+// request's grant tokens must be genuine in any case. The action is the operation, or ReEncryptFrom
+// or ReEncryptTo.
+func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k key, by byGrant) error {
+	named, err := s.openGrantTokens(ctx, call, by.tokens)
+	if err != nil {
+		return err
+	}
+	request, effect, err := s.evaluate(call, action, k)
+	if err != nil {
+		return err
+	}
+	if effect.Implicit() {
+		granted, err := s.granted(ctx, call, k, named, request, policy.GrantRequest{
+			Operation: kms.GrantOperation(action), Context: by.context, New: by.create,
+		})
+		if granted || err != nil {
+			return err
+		}
+	}
+	return denial(request, effect)
+}
+
+// granted says whether a grant on a key allows the caller a request: one that a grant token names,
+// or one that the store has for the caller or, where the caller's own policies allow the action,
+// for the caller's account. Tokens matter on a node that has not heard of a new grant yet.
+func (s *Service) granted(ctx context.Context, call *Call, k key, named []*keystore.GrantRecord, request policy.Request, asked policy.GrantRequest) (bool, error) {
+	for _, record := range named {
+		if record.Key() == k.KeyID() && grantCounts(record, k.KeyRecord) &&
+			policy.Acts(request, record.Grantee(), call.Caller.Policies) && grantOf(record).Allows(asked) {
+			return true, nil
+		}
+	}
+	self := call.Caller.Principal
+	if found, err := s.grantedTo(ctx, self.ARN, k, asked); found || err != nil {
+		return found, err
+	}
+	account := accountARN(k.Partition, self.Account)
+	if account == self.ARN || !policy.Acts(request, account, call.Caller.Policies) {
+		return false, nil
+	}
+	return s.grantedTo(ctx, account, k, asked)
+}
+
+// grantedTo says whether one of the grants on a key to a grantee allows a request.
+func (s *Service) grantedTo(ctx context.Context, grantee string, k key, asked policy.GrantRequest) (bool, error) {
+	ids, err := s.store.GrantsOf(ctx, k.KeyID(), grantee)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		record, err := s.store.Grant(ctx, keystore.GrantID{Key: k.KeyID(), ID: id})
+		if errors.Is(err, keystore.ErrNotFound) {
+			continue // deleted since the ids were read
+		}
+		if err != nil {
+			return false, err
+		}
+		// The list of ids is not protected as records are: the grant itself says to whom it is.
+		if record.Grantee() == grantee && grantCounts(record, k.KeyRecord) && grantOf(record).Allows(asked) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// grantCounts says whether a grant is on the key as it is now. A replica that was deleted and made
+// again has the id of the earlier one, whose grants may not all have been removed yet. They are
+// older than the new replica by a waiting period, in which no grant can be created; a grant on the
+// key itself is never older than it, whatever the clocks say.
+func grantCounts(record *keystore.GrantRecord, k *keystore.KeyRecord) bool {
+	return !record.Created.Before(k.Created)
+}
+
+// grantOf is what a grant allows.
+func grantOf(r *keystore.GrantRecord) *policy.Grant {
+	return &policy.Grant{Operations: r.Operations, Constraints: policy.Constraints{
+		ContextEquals: r.EncryptionContextEquals, ContextSubset: r.EncryptionContextSubset, SourceARN: r.SourceARN,
+	}}
+}
+
+// accountARN is the ARN of an account's root user, which stands for the account.
+func accountARN(partition, account string) string {
+	return "arn:" + partition + ":iam::" + account + ":root"
+}

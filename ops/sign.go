@@ -1,0 +1,107 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/kms"
+)
+
+// Sign implements the operation Sign.
+func (s *Service) Sign(ctx context.Context, call *Call, in *kms.SignRequest) (*kms.SignResponse, error) {
+	k, input, err := s.signingKey(ctx, call, signingRequest{in.KeyId, in.GrantTokens, in.SigningAlgorithm, in.MessageType, in.Message})
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		return nil, errDryRun()
+	}
+	signature, err := s.domain.Sign(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	return &kms.SignResponse{KeyId: k.arn, Signature: signature, SigningAlgorithm: in.SigningAlgorithm}, nil
+}
+
+// Verify implements the operation Verify. A signature that does not verify is an error, never
+// SignatureValid false.
+func (s *Service) Verify(ctx context.Context, call *Call, in *kms.VerifyRequest) (*kms.VerifyResponse, error) {
+	k, input, err := s.signingKey(ctx, call, signingRequest{in.KeyId, in.GrantTokens, in.SigningAlgorithm, in.MessageType, in.Message})
+	if err != nil {
+		return nil, err
+	}
+	err = s.domain.Verify(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input, in.Signature)
+	if errors.Is(err, hsm.ErrBadSignature) {
+		return nil, kms.KMSInvalidSignatureException.Err().Because(err)
+	}
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	if in.DryRun {
+		return nil, errDryRun()
+	}
+	return &kms.VerifyResponse{KeyId: k.arn, SignatureValid: true, SigningAlgorithm: in.SigningAlgorithm}, nil
+}
+
+// signingRequest is what Sign and Verify have in common.
+type signingRequest struct {
+	keyID       string
+	grantTokens []string
+	algorithm   kms.SigningAlgorithmSpec
+	messageType kms.MessageType
+	message     []byte
+}
+
+// signingKey takes the key of a signature and the message through the checks.
+func (s *Service) signingKey(ctx context.Context, call *Call, in signingRequest) (key, hsm.SignInput, error) {
+	k, err := s.usable(ctx, call, in.keyID, byGrant{tokens: in.grantTokens}, string(in.algorithm))
+	if err != nil {
+		return k, hsm.SignInput{}, err
+	}
+	input, err := signInput(in)
+	return k, input, err
+}
+
+// digestSizes is the length in bytes of what MessageType DIGEST takes for each algorithm. The
+// algorithms that are missing take no digest. Nothing writes to it.
+var digestSizes = map[kms.SigningAlgorithmSpec]int{
+	kms.SigningAlgorithmSpecRsassaPkcs1V15Sha256: 32,
+	kms.SigningAlgorithmSpecRsassaPkcs1V15Sha384: 48,
+	kms.SigningAlgorithmSpecRsassaPkcs1V15Sha512: 64,
+	kms.SigningAlgorithmSpecRsassaPssSha256:      32,
+	kms.SigningAlgorithmSpecRsassaPssSha384:      48,
+	kms.SigningAlgorithmSpecRsassaPssSha512:      64,
+	kms.SigningAlgorithmSpecEcdsaSha256:          32,
+	kms.SigningAlgorithmSpecEcdsaSha384:          48,
+	kms.SigningAlgorithmSpecEcdsaSha512:          64,
+	kms.SigningAlgorithmSpecEd25519PhSha512:      64,
+	kms.SigningAlgorithmSpecSm2dsa:               32,
+}
+
+// signInput reads Message as MessageType says (AWS KMS API reference, Sign, "MessageType").
+// ED25519_PH_SHA_512 takes a digest only, and hashes it again as its message.
+func signInput(in signingRequest) (hsm.SignInput, error) {
+	size, digests := digestSizes[in.algorithm]
+	prehash := in.algorithm == kms.SigningAlgorithmSpecEd25519PhSha512
+	switch in.messageType {
+	case "", kms.MessageTypeRaw:
+		if prehash {
+			return hsm.SignInput{}, badMessageType(kms.MessageTypeRaw, in.algorithm)
+		}
+		return hsm.SignInput{Message: in.message}, nil
+	case kms.MessageTypeDigest:
+		if !digests {
+			return hsm.SignInput{}, badMessageType(in.messageType, in.algorithm)
+		}
+		if len(in.message) != size {
+			return hsm.SignInput{}, kms.Errorf(kms.ValidationException, "Digest is invalid length for algorithm %s.", in.algorithm)
+		}
+		return hsm.SignInput{Message: in.message, Digest: !prehash}, nil
+	}
+	return hsm.SignInput{}, badMessageType(in.messageType, in.algorithm)
+}
+
+func badMessageType(given kms.MessageType, algorithm kms.SigningAlgorithmSpec) error {
+	return kms.Errorf(kms.ValidationException, "MessageType %s is not valid for algorithm %s.", given, algorithm)
+}

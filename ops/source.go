@@ -1,0 +1,133 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
+)
+
+// source is a ciphertext of a request with the key that opens it.
+type source struct {
+	recipe
+	material   *kms.Material
+	blob       []byte
+	ciphertext ciphertext // of a symmetric key
+	blind      bool       // a dry run that ignores the ciphertext: there is none
+}
+
+// materialID is the KeyMaterialId of an answer: symmetric keys only.
+func (s source) materialID() string {
+	if !s.symmetric() {
+		return ""
+	}
+	return s.material.ID
+}
+
+// sourceRequest is what Decrypt and the source side of ReEncrypt have in common.
+type sourceRequest struct {
+	action      string // the permission needed: Decrypt or ReEncryptFrom
+	keyID       string // optional for symmetric keys
+	blob        []byte
+	algorithm   kms.EncryptionAlgorithmSpec
+	context     map[string]string
+	grantTokens []string
+	dryRun      bool
+	modifiers   []kms.DryRunModifierType
+}
+
+// source finds the key of a ciphertext and takes it through authorisation, usage, algorithm and
+// state, then the ciphertext through what can be seen without decrypting it. AWS authorises before
+// it looks at the ciphertext itself (AWS KMS Cryptographic Details, "Decrypt").
+func (s *Service) source(ctx context.Context, call *Call, in sourceRequest) (source, error) {
+	blind, err := checkModifiers(in)
+	if err != nil {
+		return source{}, err
+	}
+	from := source{blob: in.blob, blind: blind, recipe: recipe{algorithm: encryptionAlgorithm(in.algorithm), context: in.context}}
+	var formErr error
+	if !blind && from.symmetric() {
+		from.ciphertext, formErr = parseCiphertext(in.blob)
+	}
+	if in.keyID != "" {
+		from.key, err = s.resolve(ctx, call, in.keyID)
+	} else {
+		from.key, err = s.keyNamedBy(ctx, call, from, formErr)
+	}
+	if err != nil {
+		return from, err
+	}
+	if err := s.authorizeUse(ctx, call, in.action, from.key, byGrant{tokens: in.grantTokens, context: in.context}); err != nil {
+		return from, err
+	}
+	// AWS answers for a source key as for Decrypt: a key that cannot decrypt is the wrong key.
+	if err := kms.CheckUsage("Decrypt", from.key.arn, from.key.Usage); err != nil {
+		return from, err
+	}
+	if err := s.checkAlgorithm(from.key, from.algorithm); err != nil {
+		return from, err
+	}
+	if err := checkState(from.key, call.Operation); err != nil {
+		return from, err
+	}
+	if err := from.checkContext(); err != nil || blind {
+		return from, err
+	}
+	return from, from.choose(formErr)
+}
+
+// choose finds the material that opens the ciphertext.
+func (s *source) choose(formErr error) error {
+	if formErr != nil {
+		return kms.InvalidCiphertextException.Err().Because(formErr)
+	}
+	if !s.symmetric() {
+		s.material = s.key.CurrentMaterial()
+		return nil
+	}
+	id, multiRegion, _ := kms.KeyIDBytes(s.key.ID)
+	if s.ciphertext.key != id || s.ciphertext.multiRegion != multiRegion {
+		return kms.Errorf(kms.IncorrectKeyException, "The key ID in the request does not identify a CMK that can perform this operation.")
+	}
+	s.material = s.key.Material(s.ciphertext.ordinal)
+	if s.material == nil || s.material.Scheme != s.ciphertext.scheme {
+		return kms.InvalidCiphertextException.Err()
+	}
+	return nil
+}
+
+// keyNamedBy finds the key that a symmetric ciphertext names. To a caller who may not see it, a
+// key that is missing looks like one that is forbidden. Other ciphertexts name no key.
+func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formErr error) (key, error) {
+	if formErr != nil || !from.symmetric() {
+		return key{}, kms.InvalidCiphertextException.Err().Because(formErr)
+	}
+	record, err := s.store.Key(ctx, keystore.KeyID{
+		Partition: kms.PartitionOf(call.Region),
+		Account:   call.Caller.Principal.Account,
+		Region:    call.Region,
+		ID:        kms.FormatKeyID(from.ciphertext.key, from.ciphertext.multiRegion),
+	})
+	if errors.Is(err, keystore.ErrNotFound) {
+		return key{}, kms.Errorf(kms.AccessDeniedException, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+	}
+	if err != nil {
+		return key{}, err
+	}
+	return keyOf(record), nil
+}
+
+// checkModifiers reads DryRunModifiers and reports whether the request comes without a
+// ciphertext (API reference, Decrypt: IGNORE_CIPHERTEXT needs DryRun and a KeyId).
+func checkModifiers(in sourceRequest) (blind bool, err error) {
+	switch {
+	case len(in.modifiers) == 0:
+		return false, nil
+	case !in.dryRun:
+		return false, kms.Errorf(kms.ValidationException, "DryRunModifiers can only be specified when DryRun is true.")
+	case in.keyID == "":
+		return false, kms.Errorf(kms.ValidationException, "A key ID is required when the IGNORE_CIPHERTEXT modifier is specified.")
+	}
+	return true, nil
+}
