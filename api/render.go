@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/kms11/kms11/kms"
@@ -35,7 +37,8 @@ type errorBody struct {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
 	known := kms.AsError(err)
 	status := known.Code.Status()
-	if status >= http.StatusInternalServerError {
+	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled) // the client is: no fault of the server's
+	if status >= http.StatusInternalServerError && !gone {
 		h.log.Error("request failed", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
 	} else {
 		h.log.Debug("request refused", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)

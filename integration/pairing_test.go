@@ -53,6 +53,20 @@ func TestTamperedHeader(t *testing.T) {
 	createKey(t, server.Client(t))
 }
 
+// TestOldHeader puts an old header back under newer records: they are refused.
+func TestOldHeader(t *testing.T) {
+	server := kms11test.Start(t)
+	server.Stop(t)
+	var old []byte
+	editStore(t, server, func(records *bbolt.Bucket) { old = record(t, records, headerRecord) })
+	server.Restart(t)
+	key := *createKey(t, server.Client(t)).KeyId
+	server.Stop(t)
+	editStore(t, server, func(records *bbolt.Bucket) { putRecord(t, records, headerRecord, old) })
+	server.Restart(t)
+	wantKeyRefused(t, server, key, nil)
+}
+
 // TestExchangedTokens gives two servers each other's token: both refuse to start, name the domain
 // they miss, and are whole again once each has its own.
 func TestExchangedTokens(t *testing.T) {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -110,9 +108,9 @@ func (r *GrantRecord) digest() (string, error) {
 	c := *r
 	c.ID, c.Created = "", time.Time{}
 	c.Operations = slices.Sorted(slices.Values(c.Operations))
-	content, err := json.Marshal(&c)
+	content, err := encodeJSON(&c)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
+		return "", err
 	}
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:]), nil

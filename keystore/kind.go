@@ -39,10 +39,15 @@ func (k kind[T]) encode(record *T) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	return encodeJSON(ready)
+}
+
+// encodeJSON is the form of JSON that contents have.
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(ready); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil

@@ -165,12 +165,35 @@ func loadFromEngine[T any](ctx context.Context, s *Store, k kind[T], place strin
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", place, err)
 	}
-	record, _, err := openRecord(ctx, s.auth, k, s.id, place, raw, func(version uint32) (bool, error) {
+	record, env, err := openRecord(ctx, s.auth, k, s.id, place, raw, func(version uint32) (bool, error) {
 		return s.hasRecordKey(ctx, version)
 	})
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkRevision(ctx, place, env.revision); err != nil {
+		return nil, err
+	}
 	s.cache.put(t, place, &entry{record: record, digest: sha256.Sum256(raw)})
 	return record, nil
+}
+
+// checkRevision refuses a record that is newer than the store's header. A header read after the
+// record is at least as new, unless it was put back.
+func (s *Store) checkRevision(ctx context.Context, place string, revision uint64) error {
+	if revision <= s.header.Load().Revision {
+		return nil
+	}
+	h, err := s.Header(ctx)
+	if err != nil {
+		return err
+	}
+	if revision > h.Revision {
+		return fromTheFuture(place, revision, h.Revision)
+	}
+	return nil
+}
+
+func fromTheFuture(place string, revision, header uint64) error {
+	return tampered(place, fmt.Errorf("its revision %d is later than the store's %d: an old header was put back", revision, header))
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kms11/kms11/kms"
 )
@@ -146,9 +147,9 @@ func get[T any](tx *Tx, k kind[T], key engineKey) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	if env.revision > tx.Revision() {
-		return nil, tampered(place, fmt.Errorf("its revision %d is later than the store's %d: an old header was put back",
-			env.revision, tx.before.Revision))
+	// Only what this transaction wrote itself may be newer than the header.
+	if env.revision > tx.before.Revision && !slices.Contains(tx.written, place) {
+		return nil, fromTheFuture(place, env.revision, tx.before.Revision)
 	}
 	return record, nil
 }

@@ -25,6 +25,8 @@ func TestBoundary(t *testing.T) {
 
 	var inUse sync.WaitGroup
 	stop := make(chan struct{})
+	rest := sync.OnceFunc(func() { close(stop); inUse.Wait() })
+	defer rest()
 	for _, use := range keys {
 		inUse.Go(func() {
 			for {
@@ -42,10 +44,9 @@ func TestBoundary(t *testing.T) {
 			w.checkClosed(o)
 		}
 	}
-	close(stop)
-	inUse.Wait()
+	rest()
 
-	// At rest now: nothing comes or goes.
+	// Nothing comes or goes now.
 	all := w.objects()
 	resting, held := 0, 0
 	for _, o := range all {
