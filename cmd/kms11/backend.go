@@ -21,6 +21,7 @@ type backend struct {
 	engine keystore.Engine
 	store  *keystore.Store
 	lock   *os.File
+	tlsKey *hsm.TLSKey
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -142,6 +143,9 @@ func (b *backend) close() error {
 	}
 	for _, token := range b.tokens {
 		errs = append(errs, token.Close())
+	}
+	if b.tlsKey != nil {
+		errs = append(errs, b.tlsKey.Close())
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())

@@ -35,7 +35,7 @@ type Config struct {
 	// Dev accepts any access key as its account's root user, without checking signatures, and any
 	// Region. Only on a loopback address.
 	Dev bool `yaml:"dev"`
-	// TLS names the PEM files of the server's certificate chain and private key.
+	// TLS is the server's certificate chain and private key.
 	TLS TLSConfig `yaml:"tls"`
 	// Tokens are the PKCS #11 URIs (RFC 7512) of the tokens of the domain, each with module-path
 	// and pin-source. None: kms11 makes a SoftHSM2 token of its own in Data.
@@ -51,10 +51,12 @@ type Config struct {
 	Log LogConfig `yaml:"log"`
 }
 
-// TLSConfig names PEM files; both or none.
+// TLSConfig names the certificate and its key; both or none.
 type TLSConfig struct {
+	// Certificate is a PEM file: the server's certificate, then its intermediates.
 	Certificate string `yaml:"certificate"`
-	Key         string `yaml:"key"`
+	// Key is a PEM file, or the PKCS #11 URI of a key pair in a token, with object or id.
+	Key string `yaml:"key"`
 }
 
 // RunConfig bounds a run of messages under one derived key. 1 message means strictly one key for

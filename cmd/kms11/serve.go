@@ -54,11 +54,15 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	b := &backend{}
 	defer func() { err = errors.Join(err, b.close()) }()
+	tlsConfig, err := b.openTLS(c.TLS)
+	if err != nil {
+		return err
+	}
 	created, err := b.start(ctx, c, p, log)
 	if err != nil {
 		return err
 	}
-	listener, err := listen(c)
+	listener, err := listen(c, tlsConfig)
 	if err != nil {
 		return err
 	}
@@ -129,24 +133,15 @@ func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
 	return api.MarkDev(api.NewHandler(service, api.NewDev(c.Account, c.Region), log))
 }
 
-func listen(c Config) (net.Listener, error) {
+func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("%w: choose another address with --listen", err)
 	}
-	if c.TLS.Certificate == "" {
-		return listener, nil
+	if tlsConfig != nil {
+		return tls.NewListener(listener, tlsConfig), nil
 	}
-	certificate, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key)
-	if err != nil {
-		listener.Close()
-		return nil, usageError{fmt.Errorf("config: tls: %w", err)}
-	}
-	return tls.NewListener(listener, &tls.Config{
-		Certificates: []tls.Certificate{certificate},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"},
-	}), nil
+	return listener, nil
 }
 
 // endpoint is the URL at which clients reach an address.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/kms11/kms11/hsm"
+)
+
+// openTLS reads the server's certificate and finds its key: a PEM file, or a key pair in a token
+// named by a PKCS #11 URI. It gives nil where no TLS is configured. It has to come before the
+// domain's tokens are opened: see hsm.OpenTLSKey.
+func (b *backend) openTLS(c TLSConfig) (*tls.Config, error) {
+	if c.Certificate == "" {
+		return nil, nil
+	}
+	var certificate tls.Certificate
+	var err error
+	if strings.HasPrefix(c.Key, "pkcs11:") {
+		certificate, err = b.tokenCertificate(c)
+	} else {
+		certificate, err = tls.LoadX509KeyPair(c.Certificate, c.Key)
+	}
+	if err != nil {
+		return nil, usageError{fmt.Errorf("config: tls: %w", err)}
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+	}, nil
+}
+
+// tokenCertificate is a certificate from a file with its key in a token.
+func (b *backend) tokenCertificate(c TLSConfig) (tls.Certificate, error) {
+	var certificate tls.Certificate
+	text, err := os.ReadFile(c.Certificate)
+	if err != nil {
+		return certificate, err
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			certificate.Certificate = append(certificate.Certificate, block.Bytes)
+		}
+	}
+	if len(certificate.Certificate) == 0 {
+		return certificate, fmt.Errorf("%s holds no certificate", c.Certificate)
+	}
+	if certificate.Leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
+		return certificate, err
+	}
+	uri, err := hsm.ParseURI(c.Key)
+	if err != nil {
+		return certificate, err
+	}
+	if b.tlsKey, err = hsm.OpenTLSKey(uri); err != nil {
+		return certificate, err
+	}
+	if !samePublicKey(certificate.Leaf.PublicKey, b.tlsKey.Public()) {
+		return certificate, errors.New("the key in the token is not the certificate's")
+	}
+	certificate.PrivateKey = b.tlsKey
+	return certificate, nil
+}
+
+// samePublicKey compares two keys of the standard library's types, all of which have Equal.
+func samePublicKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
