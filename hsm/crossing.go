@@ -44,8 +44,9 @@ import (
 //     wrongly;
 //   - a call costs 3 to 5 µs more.
 //
-// Pointers go to C as they are: the memory they point to holds no pointers, C keeps none of them,
-// and it never calls back into Go, because nothing registers a callback with a library.
+// Pointers go to C as they are: the memory they point to holds no pointers but addresses of what is
+// pinned, C keeps none of them, and it never calls back into Go, because nothing registers a
+// callback with a library.
 //
 // A crossing may be used by several goroutines at once; a session, as everywhere, by one.
 type crossing struct{ library *C.kms11_library }

@@ -13,8 +13,14 @@
 //	conn     one login: three lanes of sessions; replaced as a whole   conn.go
 //	loaded   the domain's objects on one conn, and its cache           domainkeys.go, cache.go
 //	session  the C_ functions, with errors that say what failed        session.go
+//	crossing the C_ functions that are hot or carry secrets, in C      crossing.go, crossing.c
 //	module   the library, initialised once in the process              module.go, gate.go
 //
+// What keys there are is a table, keyspec.go; what the families of key pairs do differently is
+// behind pairKind (rsakey.go, eckey.go, edkey.go); the algorithms are tables where they are used
+// (signing.go, rsacrypt.go, mac.go). Private keys that a token does not wrap live in it:
+// resident.go.
+//
 // What differs between tokens is data: quirks.go, and what is found out by doing at start (wrap.go,
-// scheme.go). Nothing is decided by the text of an error or by a token's list of mechanisms.
+// scheme.go, ability.go and trial.go). Nothing is decided by the text of an error or by a token's list of mechanisms.
 package hsm

@@ -4,43 +4,76 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+
+	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/kms"
 )
 
 // bareKeyARN is in the bare path's answers, so that they have an Encrypt answer's size.
 const bareKeyARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
-// barePath is the least an HSM-backed Encrypt can be: net/http, the signature, JSON in, one
-// token call on one session, JSON out. No key lookup, policy, validation, encryption context,
-// key derivation, record, log or recovery. What the server costs more than this is what those
-// cost.
+// barePath is the least an HSM-backed operation can be: net/http, the signature, JSON in, one
+// token call on one session, JSON out. No key lookup, policy, validation, encryption context, key
+// derivation, record, log or recovery. What the server costs more than this is what those cost.
 type barePath struct {
 	read  func(*http.Request) ([]byte, error)
 	mu    sync.Mutex // a session is for one call at a time
-	token *token
+	token *hsm.Bare
+	call  bareCall
+}
+
+// A bareCall is what one operation asks of the token and how it answers.
+type bareCall struct {
+	spec kms.KeySpec
+	do   func(*hsm.Bare, *bareRequest) ([]byte, error)
+	out  func([]byte) any
 }
 
 type bareRequest struct {
 	KeyId             string
 	Plaintext         []byte
+	Message           []byte
 	EncryptionContext map[string]string
 }
 
-type bareAnswer struct {
-	CiphertextBlob      []byte
-	KeyId               string
-	EncryptionAlgorithm string
+// bareCalls are the bare paths by the name of their floor.
+func bareCalls() map[string]bareCall {
+	const (
+		p256 = kms.SigningAlgorithmSpecEcdsaSha256
+		pss  = kms.SigningAlgorithmSpecRsassaPssSha256
+		mac  = kms.MacAlgorithmSpecHmacSha256
+	)
+	signature := func(algorithm kms.SigningAlgorithmSpec) func([]byte) any {
+		return func(b []byte) any {
+			return kms.SignResponse{KeyId: bareKeyARN, Signature: b, SigningAlgorithm: algorithm}
+		}
+	}
+	return map[string]bareCall{
+		"bare": {kms.KeySpecSymmetricDefault,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
+			func(b []byte) any {
+				return kms.EncryptResponse{CiphertextBlob: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
+			}},
+		"bare-p256": {kms.KeySpecEccNistP256,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Sign(p256, in.Message) }, signature(p256)},
+		"bare-pss": {kms.KeySpecRsa2048,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Sign(pss, in.Message) }, signature(pss)},
+		"bare-mac": {kms.KeySpecHmac256,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.MAC(mac, in.Message) },
+			func(b []byte) any { return kms.GenerateMacResponse{KeyId: bareKeyARN, Mac: b, MacAlgorithm: mac} }},
+	}
 }
 
-func newBarePath() (http.Handler, error) {
-	t, err := openToken()
+func newBarePath(call bareCall) (http.Handler, error) {
+	t, err := openToken(call.spec)
 	if err != nil {
 		return nil, err
 	}
-	return &barePath{read: verifiedBody(floorVerifier()), token: t}, nil
+	return &barePath{read: verifiedBody(floorVerifier()), token: t, call: call}, nil
 }
 
 func (b *barePath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	out, err := b.encrypt(r)
+	out, err := b.answer(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -48,7 +81,7 @@ func (b *barePath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, out)
 }
 
-func (b *barePath) encrypt(r *http.Request) ([]byte, error) {
+func (b *barePath) answer(r *http.Request) ([]byte, error) {
 	body, err := b.read(r)
 	if err != nil {
 		return nil, err
@@ -58,10 +91,10 @@ func (b *barePath) encrypt(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	b.mu.Lock()
-	blob, err := b.token.encrypt(in.Plaintext)
+	made, err := b.call.do(b.token, &in)
 	b.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(bareAnswer{CiphertextBlob: blob, KeyId: bareKeyARN, EncryptionAlgorithm: "SYMMETRIC_DEFAULT"})
+	return json.Marshal(b.call.out(made))
 }

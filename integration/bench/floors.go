@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/sigv4"
 )
 
@@ -29,7 +30,9 @@ func runFloor(name string) error {
 	handlers := map[string]func() (http.Handler, error){
 		"http":  func() (http.Handler, error) { return fixedAnswer(readBody), nil },
 		"sigv4": func() (http.Handler, error) { return fixedAnswer(verifiedBody(floorVerifier())), nil },
-		"bare":  newBarePath,
+	}
+	for bare, call := range bareCalls() {
+		handlers[bare] = func() (http.Handler, error) { return newBarePath(call) }
 	}
 	newHandler, known := handlers[name]
 	if !known {
@@ -57,7 +60,7 @@ func runFloor(name string) error {
 
 // serveTokenLoop makes as many token calls as each line of standard input says.
 func serveTokenLoop() error {
-	t, err := openToken()
+	t, err := openToken(kms.KeySpecSymmetricDefault)
 	if err != nil {
 		return err
 	}
@@ -70,7 +73,7 @@ func serveTokenLoop() error {
 			return err
 		}
 		for range n {
-			if _, err := t.encrypt(plaintext); err != nil {
+			if _, err := t.Encrypt(plaintext); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,6 +18,7 @@ import (
 type subject struct {
 	name, title string
 	floor       bool
+	bare        string // the floor that is the bare path of the operation; "" for the first one
 	operation   string // what the server is asked for, or a floor gets
 	body        string
 	proc        *process
@@ -29,11 +32,17 @@ func subjects() []*subject {
 		{name: "http", title: "net/http", floor: true, operation: "Encrypt"},
 		{name: "sigv4", title: "net/http + SigV4", floor: true, operation: "Encrypt"},
 		{name: "token", title: "token call alone", floor: true},
-		{name: "bare", title: "bare path", floor: true, operation: "Encrypt"},
+		{name: "bare", title: "bare path, Encrypt", floor: true, operation: "Encrypt"},
+		{name: "bare-p256", title: "bare path, Sign P-256", floor: true, operation: "Sign"},
+		{name: "bare-pss", title: "bare path, Sign RSA-2048 PSS", floor: true, operation: "Sign"},
+		{name: "bare-mac", title: "bare path, GenerateMac", floor: true, operation: "GenerateMac"},
 		{name: "encrypt", title: "Encrypt 32 B", operation: "Encrypt"},
 		{name: "decrypt", title: "Decrypt", operation: "Decrypt"},
 		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey"},
 		{name: "describekey", title: "DescribeKey", operation: "DescribeKey"},
+		{name: "sign-p256", title: "Sign P-256", operation: "Sign", bare: "bare-p256"},
+		{name: "sign-pss", title: "Sign RSA-2048 PSS", operation: "Sign", bare: "bare-pss"},
+		{name: "mac", title: "GenerateMac", operation: "GenerateMac", bare: "bare-mac"},
 	}
 }
 
@@ -56,6 +65,7 @@ type Result struct {
 	Name        string `json:"name"`
 	Title       string `json:"-"`
 	Floor       bool   `json:"floor"`
+	Bare        string `json:"-"`
 	Concurrency int    `json:"concurrency"`
 	sample
 	Samples []sample `json:"samples"`
@@ -85,7 +95,7 @@ func measureAll(ctx context.Context, opts options, dir string) (results []*Resul
 					if s.address == "" {
 						concurrency = 1
 					}
-					results = append(results, &Result{Name: s.name, Title: s.title, Floor: s.floor, Concurrency: concurrency})
+					results = append(results, &Result{Name: s.name, Title: s.title, Floor: s.floor, Bare: s.bare, Concurrency: concurrency})
 					continue
 				}
 				results[next].Samples = append(results[next].Samples, taken)
@@ -151,48 +161,60 @@ func (s *subject) startFloor(ctx context.Context, dir string) error {
 		return errors.Join(err, p.stop())
 	}
 	if s.proc = p; s.name != "token" {
-		s.address, s.id, s.body = line, floorIdentity(), encryptBody("1234abcd-12ab-34cd-56ef-1234567890ab")
+		s.address, s.id, s.body = line, floorIdentity(), bodyFor(s.operation, bareKeyARN)
 		p.watch()
 	}
 	return nil
 }
 
-// give makes a key and a ciphertext, and gives the server's subjects their requests.
+// give makes the keys and a ciphertext, and gives the server's subjects their requests.
 func (s *server) give(ctx context.Context, chosen []*subject) error {
-	ids, err := s.createKeys(ctx, 1)
-	if err != nil {
-		return err
-	}
-	request, err := s.id.prepare(s.address, "Encrypt", encryptBody(ids[0]))
-	if err != nil {
-		return err
-	}
-	all, err := connect(ctx, s.address, 1, nil)
-	if err != nil {
-		return err
-	}
-	defer all.close()
-	answer, err := all[0].do(request)
-	if err != nil {
-		return fmt.Errorf("make a ciphertext: %w", err)
-	}
-	var sealed struct{ CiphertextBlob string }
-	if err := json.Unmarshal(answer, &sealed); err != nil {
-		return fmt.Errorf("make a ciphertext: %w", err)
-	}
-	bodies := map[string]string{
-		"Encrypt":         encryptBody(ids[0]),
-		"Decrypt":         `{"CiphertextBlob":"` + sealed.CiphertextBlob + `"}`,
-		"GenerateDataKey": `{"KeyId":"` + ids[0] + `","KeySpec":"AES_256"}`,
-		"DescribeKey":     `{"KeyId":"` + ids[0] + `"}`,
-	}
 	for _, subject := range chosen {
-		if !subject.floor {
-			subject.proc, subject.address, subject.id = s.process, s.address, s.id
-			subject.body = bodies[subject.operation]
+		if subject.floor {
+			continue
 		}
+		subject.proc, subject.address, subject.id = s.process, s.address, s.id
+		id, err := s.createKey(ctx, keyParameters[subject.name])
+		if err != nil {
+			return err
+		}
+		subject.body = strings.Replace(bodyFor(subject.operation, id), signingAlgorithm, cmp.Or(algorithmOf[subject.name], signingAlgorithm), 1)
+		if subject.operation != "Decrypt" {
+			continue
+		}
+		answer, err := s.ask(ctx, "Encrypt", bodyFor("Encrypt", id))
+		if err != nil {
+			return fmt.Errorf("make a ciphertext: %w", err)
+		}
+		var sealed struct{ CiphertextBlob string }
+		if err := json.Unmarshal(answer, &sealed); err != nil {
+			return fmt.Errorf("make a ciphertext: %w", err)
+		}
+		subject.body = `{"CiphertextBlob":"` + sealed.CiphertextBlob + `"}`
 	}
 	return nil
+}
+
+// keyParameters are the requests for the keys of the subjects that need no symmetric one.
+var keyParameters = map[string]string{
+	"sign-p256": `{"KeySpec":"ECC_NIST_P256","KeyUsage":"SIGN_VERIFY"}`,
+	"sign-pss":  `{"KeySpec":"RSA_2048","KeyUsage":"SIGN_VERIFY"}`,
+	"mac":       `{"KeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`,
+}
+
+const signingAlgorithm = "ECDSA_SHA_256"
+
+var algorithmOf = map[string]string{"sign-pss": "RSASSA_PSS_SHA_256"}
+
+// bodyFor is a request of an operation.
+func bodyFor(operation, keyID string) string {
+	return map[string]string{
+		"Encrypt":         encryptBody(keyID),
+		"GenerateDataKey": `{"KeyId":"` + keyID + `","KeySpec":"AES_256"}`,
+		"DescribeKey":     `{"KeyId":"` + keyID + `"}`,
+		"Sign":            `{"KeyId":"` + keyID + `","Message":"` + plaintext64 + `","SigningAlgorithm":"` + signingAlgorithm + `"}`,
+		"GenerateMac":     `{"KeyId":"` + keyID + `","Message":"` + plaintext64 + `","MacAlgorithm":"HMAC_SHA_256"}`,
+	}[operation]
 }
 
 // window measures n requests over so many connections.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -37,8 +39,8 @@ func newReport(opts options) *Report {
 	}
 }
 
-// ratios compares every operation with every floor at its concurrency, and with the token call,
-// which has only one.
+// ratios compares every operation with the floors at its concurrency: net/http, the signature and
+// its own bare path. The token call alone has only one concurrency and is that of Encrypt.
 func ratios(results []*Result) []Ratio {
 	var all []Ratio
 	for _, r := range results {
@@ -46,7 +48,14 @@ func ratios(results []*Result) []Ratio {
 			if r.Floor || !floor.Floor || floor.Concurrency != r.Concurrency && floor.Name != "token" {
 				continue
 			}
-			all = append(all, Ratio{Name: r.Name, Floor: floor.Name, Concurrency: r.Concurrency, Ratio: r.CPUMicros / floor.CPUMicros})
+			name := floor.Name
+			if strings.HasPrefix(name, "bare") {
+				if name != cmp.Or(r.Bare, "bare") {
+					continue
+				}
+				name = "bare"
+			}
+			all = append(all, Ratio{Name: r.Name, Floor: name, Concurrency: r.Concurrency, Ratio: r.CPUMicros / floor.CPUMicros})
 		}
 	}
 	return all
@@ -77,7 +86,7 @@ func (r *Report) print(w io.Writer) {
 }
 
 func printResults(w io.Writer, results []*Result) {
-	fmt.Fprintf(w, "%-30s  %11s  %7s  %10s\n", "", "concurrency", "CPU µs", "requests/s")
+	fmt.Fprintf(w, "%-36s  %11s  %7s  %10s\n", "", "concurrency", "CPU µs", "requests/s")
 	for i, r := range results {
 		title := r.Title
 		if r.Floor {
@@ -86,12 +95,12 @@ func printResults(w io.Writer, results []*Result) {
 		if i > 0 && results[i-1].Name == r.Name {
 			title = ""
 		}
-		fmt.Fprintf(w, "%-30s  %11d  %7.1f  %10.0f\n", title, r.Concurrency, r.CPUMicros, r.PerSecond)
+		fmt.Fprintf(w, "%-36s  %11d  %7.1f  %10.0f\n", title, r.Concurrency, r.CPUMicros, r.PerSecond)
 	}
 }
 
 func (r *Report) printRatios(w io.Writer) {
-	fmt.Fprintf(w, "%-30s  %11s", "CPU time over the floor's", "concurrency")
+	fmt.Fprintf(w, "%-36s  %11s", "CPU time over the floor's", "concurrency")
 	first := r.Ratios[0]
 	for _, x := range r.Ratios {
 		if x.Name == first.Name && x.Concurrency == first.Concurrency {
@@ -101,7 +110,7 @@ func (r *Report) printRatios(w io.Writer) {
 	last := Ratio{}
 	for _, x := range r.Ratios {
 		if x.Name != last.Name || x.Concurrency != last.Concurrency {
-			fmt.Fprintf(w, "\n%-30s  %11d", x.Name, x.Concurrency)
+			fmt.Fprintf(w, "\n%-36s  %11d", x.Name, x.Concurrency)
 		}
 		fmt.Fprintf(w, "  %5.2f", x.Ratio)
 		last = x

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,6 +111,41 @@ func (s *server) readAdmin() error {
 	return nil
 }
 
+// ask sends one request and gives the body of its answer.
+func (s *server) ask(ctx context.Context, operation, body string) ([]byte, error) {
+	request, err := s.id.prepare(s.address, operation, body)
+	if err != nil {
+		return nil, err
+	}
+	all, err := connect(ctx, s.address, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer all.close()
+	answer, err := all[0].do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", operation, err)
+	}
+	return answer, nil
+}
+
+// createKey makes one key as the parameters of CreateKey say; none make a symmetric one.
+func (s *server) createKey(ctx context.Context, parameters string) (string, error) {
+	answer, err := s.ask(ctx, "CreateKey", cmp.Or(parameters, "{}"))
+	if err != nil {
+		return "", err
+	}
+	return createdKey(answer)
+}
+
+func createdKey(answer []byte) (string, error) {
+	var out struct{ KeyMetadata struct{ KeyId string } }
+	if err := json.Unmarshal(answer, &out); err != nil || out.KeyMetadata.KeyId == "" {
+		return "", fmt.Errorf("CreateKey: no KeyId in the answer: %w", err)
+	}
+	return out.KeyMetadata.KeyId, nil
+}
+
 // createKeys makes n symmetric keys and gives their ids.
 func (s *server) createKeys(ctx context.Context, n int) ([]string, error) {
 	request, err := s.id.prepare(s.address, "CreateKey", `{}`)
@@ -123,12 +159,9 @@ func (s *server) createKeys(ctx context.Context, n int) ([]string, error) {
 	defer all.close()
 	ids := make([]string, n)
 	err = all.each(n, func(int) []byte { return request }, func(i int, body []byte) error {
-		var out struct{ KeyMetadata struct{ KeyId string } }
-		if err := json.Unmarshal(body, &out); err != nil || out.KeyMetadata.KeyId == "" {
-			return fmt.Errorf("CreateKey: no KeyId in the answer: %w", err)
-		}
-		ids[i] = out.KeyMetadata.KeyId
-		return nil
+		var err error
+		ids[i], err = createdKey(body)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("CreateKey: %w", err)
