@@ -18,11 +18,12 @@ type SigV4 struct {
 	verifier *sigv4.Verifier
 }
 
-// NewSigV4 verifies signatures against the service's access keys, for one Region.
-func NewSigV4(service *ops.Service, region string) *SigV4 {
+// NewSigV4 verifies signatures against the service's access keys, for the Regions that it serves.
+// The Region of a signature's scope is the one that the request is for.
+func NewSigV4(service *ops.Service) *SigV4 {
 	return &SigV4{verifier: sigv4.NewVerifier(sigv4.Config{
 		Service:  serviceName,
-		RegionOK: func(r string) bool { return r == region },
+		RegionOK: service.Serves,
 		Lookup: func(ctx context.Context, accessKeyID string) (sigv4.Credential, error) {
 			secret, caller, err := service.Credential(ctx, accessKeyID)
 			if errors.Is(err, ops.ErrUnknownAccessKey) {

@@ -8,7 +8,10 @@ import (
 
 // The abilities of a token are which key specs and algorithms it does, found out by doing when
 // its first domain is joined. They are constant afterwards.
-type abilities struct{ specs map[kms.KeySpec]*specAbility }
+type abilities struct {
+	specs   map[kms.KeySpec]*specAbility
+	imports map[*encryption]importAbility
+}
 
 // A specAbility is what a token does with keys of one spec.
 type specAbility struct {
@@ -110,6 +113,16 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 		}
 		trial.found.err = err
 		a.specs[k.spec] = trial.found
+	}
+	sample, err := rowOf(rsaSample)
+	if err != nil {
+		return nil, err
+	}
+	imports := &trial{prober: &prober{session: s}, wraps: w, row: sample, forbidOutside: t.config.ForbidPaddingOutside, found: &specAbility{}}
+	a.imports, err = tryImports(imports)
+	imports.release(0)
+	if err != nil {
+		return nil, err
 	}
 	t.abilities.Store(a)
 	return a, nil

@@ -34,6 +34,7 @@ func marshalPublic(t testing.TB, key any) []byte {
 	return der
 }
 
+// TestDeriveSharedSecret leaves secrets with leading zeros to the vectors of Wycheproof.
 func TestDeriveSharedSecret(t *testing.T) {
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
@@ -48,10 +49,8 @@ func TestDeriveSharedSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 		size := (c.curve.Params().BitSize + 7) / 8
-		short := 0
-		var objects int
-		// Until secrets with a leading zero byte came up: one of 256 on P-256 and P-384.
-		for i := range 2000 {
+		objects := 0
+		for i := range 12 {
 			peer, err := c.ecdh.GenerateKey(rand.Reader)
 			if err != nil {
 				t.Fatal(err)
@@ -59,9 +58,6 @@ func TestDeriveSharedSecret(t *testing.T) {
 			want, err := peer.ECDH(mine)
 			if err != nil {
 				t.Fatal(err)
-			}
-			if i > 20 && (want[0] != 0 || size == 66 && want[1] != 0) {
-				continue
 			}
 			got, err := d.DeriveSharedSecret(t.Context(), &m, c.spec, marshalPublic(t, peer.PublicKey()))
 			if err != nil {
@@ -72,9 +68,6 @@ func TestDeriveSharedSecret(t *testing.T) {
 			}
 			if i == 0 {
 				objects = len(hsm.Objects(t, token))
-			}
-			if short++; short > 23 {
-				break
 			}
 		}
 		if n := len(hsm.Objects(t, token)); n != objects {

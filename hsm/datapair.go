@@ -59,6 +59,22 @@ func (s *session) dataPair(k *keySpec, a *specAbility) (dataPair, error) {
 	return dataPair{public, private}, err
 }
 
+// newDataPair and dropDataPair are dataPair and its end for the pool.
+func (l *loaded) newDataPair(ctx context.Context, k *keySpec) (pair dataPair, err error) {
+	err = l.conn.do(ctx, laneLong, func(s *session) (err error) {
+		pair, err = s.dataPair(k, l.abilities.specs[k.spec])
+		return err
+	})
+	return pair, err
+}
+
+func (l *loaded) dropDataPair(p dataPair) {
+	_ = l.conn.do(context.Background(), laneLong, func(s *session) error { // gone with its session, if not so
+		_ = s.destroyObject(p.public)
+		return s.destroyObject(p.private)
+	})
+}
+
 // handOut reads a pair and destroys it.
 func (s *session) handOut(k *keySpec, p dataPair) (pair KeyPair, err error) {
 	defer func() {

@@ -91,8 +91,9 @@ type loaded struct {
 	cache  *cache
 
 	abilities *abilities
-	residents sync.Map // CKA_ID of a resident key to its object
-	pairs     *pairPool
+	residents sync.Map            // CKA_ID of a resident key to its object
+	pairs     *pool[dataPair]     // data key pairs: handles, until they are handed out
+	imports   *pool[kms.Material] // pairs to wrap imports with: wrapped already
 }
 
 // load finds the domain's keys on c, whose holder session is s.
@@ -106,7 +107,8 @@ func (m *member) load(c *conn, s *session) error {
 		return err
 	}
 	l := &loaded{member: m, conn: c, wraps: w, keys: map[keyRef]domainKey{}, abilities: a}
-	l.pairs = newPairPool(c)
+	l.pairs = newPool(c, l.newDataPair, l.dropDataPair)
+	l.imports = newPool(c, l.newImportPair, func(kms.Material) {})
 	l.cache = newCache(c.token.config.Handles, l.destroy)
 	domain, err := hex.DecodeString(m.domain.description.ID)
 	if err != nil {

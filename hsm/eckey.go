@@ -130,12 +130,12 @@ func (k ecKind) private(pkcs8 []byte) ([]*attribute, []byte, error) {
 }
 
 // publicOf is the point of a private key: computed, and compared with the one that came along, on
-// curves that the standard library has. On others the one that came along is taken; the token
-// compares it with what the key signs.
+// curves that the standard library has. On others the one that came along is taken, empty if there
+// is none; the token compares it with what the key signs.
 func (k ecKind) publicOf(key ecPrivateKey) ([]byte, error) {
 	given := key.Public.Bytes
 	if k.ecdh == nil {
-		if len(given) != 1+2*k.size {
+		if len(given) != 0 && len(given) != 1+2*k.size {
 			return nil, errPrivateForm
 		}
 		return given, nil

@@ -17,6 +17,8 @@ var (
 	ErrBadMAC = errors.New("bad MAC")
 	// ErrBadPublicKey: a peer's public key is malformed or not one of the key's curve.
 	ErrBadPublicKey = errors.New("bad public key")
+	// ErrBadMaterial: what was imported is not key material, as the text goes on to say, of a spec.
+	ErrBadMaterial = errors.New("not key material")
 	// ErrTokenDown: the token cannot be reached now; the same call may work later.
 	ErrTokenDown = errors.New("token is down")
 	// ErrUnsupported: the token lacks a mechanism, which the text names.

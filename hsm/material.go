@@ -35,7 +35,7 @@ func (d *Domain) GenerateKey(ctx context.Context, r KeyRequest) (kms.Material, e
 	if k.pair != nil {
 		return d.makePair(ctx, k, r, k.generated)
 	}
-	return d.make(ctx, k, func(s *session, kind secretKind) (object, error) {
+	return d.make(ctx, k, 0, func(s *session, kind secretKind) (object, error) {
 		return s.generateKey(kind.generate, kind.sized(leaving))
 	})
 }
@@ -62,12 +62,12 @@ func (d *Domain) WrapKey(ctx context.Context, r KeyRequest, material []byte) (km
 		fits = a.hmacMaterial(material)
 		defer clear(fits)
 	}
-	return d.make(ctx, k, func(s *session, kind secretKind) (object, error) {
+	return d.make(ctx, k, len(fits), func(s *session, kind secretKind) (object, error) {
 		if len(fits) < kind.length || len(material) > most {
 			return 0, fmt.Errorf("material of %s has %d bytes, not %d", r.Spec, len(material), kind.length)
 		}
 		return s.createObject(kind.known(leaving, fits))
-	}, len(fits))
+	})
 }
 
 // importPair creates a known private key.
@@ -76,13 +76,7 @@ func (s *session) importPair(k pairKind, a *specAbility, where placement, u use,
 	if err != nil {
 		return 0, nil, err
 	}
-	defer func() {
-		for _, c := range components {
-			if slices.Contains(k.secrets(), c.Type) {
-				clear(c.Value) // the rest is public, and shared
-			}
-		}
-	}()
+	defer wipe(k, components)
 	o, err := s.createObject(append(privateTemplate(k, where, u), components...))
 	if err != nil {
 		return 0, nil, err
@@ -91,6 +85,15 @@ func (s *session) importPair(k pairKind, a *specAbility, where placement, u use,
 		return 0, nil, errors.Join(err, s.destroyObject(o))
 	}
 	return o, spki, nil
+}
+
+// wipe clears the secret ones of a private key's attributes: the rest is public, and shared.
+func wipe(k pairKind, components []*attribute) {
+	for _, c := range components {
+		if slices.Contains(k.secrets(), c.Type) {
+			clear(c.Value)
+		}
+	}
 }
 
 // matches compares an imported private key with the public key that came along, by a signature,
@@ -126,8 +129,8 @@ func (s *session) materialID() (string, error) {
 }
 
 // make wraps the object that create makes, which may leave the token until it is destroyed here.
-// length is the object's if it is not the one of its kind.
-func (d *Domain) make(ctx context.Context, spec *keySpec, create func(*session, secretKind) (object, error), length ...int) (kms.Material, error) {
+// length is the object's; 0 is that of its kind.
+func (d *Domain) make(ctx context.Context, spec *keySpec, length int, create func(*session, secretKind) (object, error)) (kms.Material, error) {
 	sc, err := schemeOf(d.description.Scheme)
 	if err != nil {
 		return kms.Material{}, err
@@ -137,8 +140,8 @@ func (d *Domain) make(ctx context.Context, spec *keySpec, create func(*session, 
 	if spec.derives {
 		m.Scheme = sc.name
 	}
-	for _, n := range length {
-		m.Length = n
+	if length != 0 {
+		m.Length = length
 	}
 	err = d.use(ctx, func(l *loaded) error {
 		if a := l.abilities.specs[spec.spec]; a.err != nil {
@@ -204,6 +207,7 @@ func (l *loaded) destroy(o object) {
 // unload destroys the domain's session objects.
 func (l *loaded) unload() {
 	l.pairs.close()
+	l.imports.close()
 	l.cache.drop(func(handleKey) bool { return true })
 	for _, k := range l.keys {
 		if k.copied {

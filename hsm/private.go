@@ -73,8 +73,8 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 			return err
 		}
 		m = kms.Material{}
-		where := leaving
-		if a.resident {
+		where, resident := leaving, d.keeps(k.spec)
+		if resident {
 			if where, err = d.newResident(ctx, l, r.KeyID); err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 			if m.ID, err = s.materialID(); err != nil {
 				return err
 			}
-			if a.resident {
+			if resident {
 				// What an earlier run of this, cut short by a lost session, left behind.
 				if _, err := s.removeResident(where.id); err != nil {
 					return err
@@ -95,7 +95,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 				return err
 			}
 			m.PublicKey = spki
-			if a.resident {
+			if resident {
 				_, err := s.hardenPrivate(k.pair, private, u)
 				return err
 			}
@@ -104,7 +104,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 			m.Blob, err = s.wrapKey(l.wraps[m.Wrap], nil, key.object, private)
 			return err
 		})
-		if err == nil && a.resident {
+		if err == nil && resident {
 			d.homes.Store(string(where.id), l.member)
 		}
 		return err
@@ -113,6 +113,17 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 		return kms.Material{}, fmt.Errorf("make key pair: %w", err)
 	}
 	return m, nil
+}
+
+// keeps says whether private keys of a spec live in a token: one that wraps them is of no use to
+// the domain if another cannot unwrap them.
+func (d *Domain) keeps(spec kms.KeySpec) bool {
+	for _, m := range d.members {
+		if a := m.token.abilities.Load(); a != nil && a.specs[spec].resident {
+			return true
+		}
+	}
+	return false
 }
 
 // generated generates a pair for makePair. The public object is destroyed.

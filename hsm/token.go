@@ -29,7 +29,8 @@ type Config struct {
 	// RSA encryption, out of the token. Without it the token does those that it can.
 	PublicOutside bool
 	// ForbidPaddingOutside refuses RSA decryption where the token does not have the hash of the
-	// padding. Without it the token does the RSA step and the padding is taken off outside.
+	// padding. Without it the token does the RSA step and the padding is taken off outside. It also
+	// refuses the import of key material that the token cannot take in unseen: docs/import.md.
 	ForbidPaddingOutside bool
 	// PairsAhead is the number of RSA data key pairs that are generated ahead for each size that
 	// was asked for; 0 is 2, a negative number is none.

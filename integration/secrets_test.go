@@ -30,6 +30,14 @@ func TestNothingSecretIsLeftAbout(t *testing.T) {
 	must(client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: sealed.CiphertextBlob}))(t)
 	dataKey := must(client.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: key.KeyId, KeySpec: types.DataKeySpecAes256}))(t).Plaintext
 	random := must(client.GenerateRandom(ctx, &kms.GenerateRandomInput{NumberOfBytes: aws.Int32(32)}))(t).Plaintext
+	pair := must(client.GenerateDataKeyPair(ctx, &kms.GenerateDataKeyPairInput{KeyId: key.KeyId, KeyPairSpec: types.DataKeyPairSpecEccNistP384}))(t)
+	agrees := newKey(t, client, types.KeySpecEccNistP384, types.KeyUsageTypeKeyAgreement)
+	shared := must(derive(t, client, agrees.KeyId, pair.PublicKey))(t).SharedSecret
+	rsaKey := newKey(t, client, types.KeySpecRsa2048, types.KeyUsageTypeEncryptDecrypt)
+	rsaPlaintext := []byte("a plaintext for RSA only")
+	const oaepSHA256 = types.EncryptionAlgorithmSpecRsaesOaepSha256
+	rsaSealed := must(client.Encrypt(ctx, &kms.EncryptInput{KeyId: rsaKey.KeyId, Plaintext: rsaPlaintext, EncryptionAlgorithm: oaepSHA256}))(t)
+	must(client.Decrypt(ctx, &kms.DecryptInput{KeyId: rsaKey.KeyId, CiphertextBlob: rsaSealed.CiphertextBlob, EncryptionAlgorithm: oaepSHA256}))(t)
 	// Refused requests are the likeliest to be logged with what they carried.
 	tooLong := bytes.Repeat([]byte("too long a plaintext "), 200)
 	if _, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: key.KeyId, Plaintext: tooLong}); err == nil {
@@ -53,6 +61,9 @@ func TestNothingSecretIsLeftAbout(t *testing.T) {
 		"data key":               dataKey,
 		"random bytes":           random,
 		"refused plaintext":      tooLong[:42],
+		"private data key":       pair.PrivateKeyPlaintext,
+		"shared secret":          shared,
+		"RSA plaintext":          rsaPlaintext,
 	}
 	// The files that exist to hold a secret.
 	holders := map[string]string{"secret access key": "admin.env", "PIN": userPINFile, "security officer's PIN": soPINFile}

@@ -19,6 +19,12 @@ const (
 	// DueDeleteKey: the waiting period of a key in the state PendingDeletion ends. The entry is
 	// derived from the key's record and written and removed with it.
 	DueDeleteKey DueAction = "delete-key"
+	// DueRotateKey: the date of an automatic rotation. The entry is derived from the key's record as
+	// that of DueDeleteKey is.
+	DueRotateKey DueAction = "rotate-key"
+	// DueExpireMaterial: the first of a key's imported materials that expire does. The entry is derived
+	// from the key's record, whatever its state.
+	DueExpireMaterial DueAction = "expire-material"
 	// DueDestroyMaterial: the token still has the object of a resident key whose record is gone.
 	DueDestroyMaterial DueAction = "destroy-material"
 	// DueDeleteGrants: the grants of a key that was deleted then are still there.
@@ -28,8 +34,8 @@ const (
 // DueRecord says that something is to be done for a key at a time. Entries lie in the order of
 // their times, those of all accounts and Regions together.
 //
-// An entry is a reminder, not an order: before acting on DueDeleteKey look whether the key's record
-// still asks for it.
+// An entry is a reminder, not an order: before acting on one that is derived look whether the key's
+// record still calls for it.
 type DueRecord struct {
 	Due       time.Time `json:"due"` // in the years 1 to 9999
 	Action    DueAction `json:"action"`
@@ -123,13 +129,45 @@ func (tx *Tx) DeleteDue(id string) error { return remove(tx, duePlace(id)) }
 
 // due gives the entries that a key's record calls for; none for nil.
 func (r *KeyRecord) due() []*DueRecord {
-	if r == nil || r.State != kms.KeyStatePendingDeletion || r.DeletionDate.IsZero() {
+	if r == nil {
 		return nil
 	}
-	return []*DueRecord{{
-		Due: r.DeletionDate, Action: DueDeleteKey,
-		Partition: r.Partition, Account: r.Account, Region: r.Region, KeyID: r.ID,
-	}}
+	var entries []*DueRecord
+	call := func(action DueAction, at time.Time) {
+		if at.IsZero() {
+			return
+		}
+		entries = append(entries, &DueRecord{
+			Due: at, Action: action,
+			Partition: r.Partition, Account: r.Account, Region: r.Region, KeyID: r.ID,
+		})
+	}
+	switch r.State {
+	case kms.KeyStatePendingDeletion:
+		call(DueDeleteKey, r.DeletionDate)
+	case kms.KeyStateEnabled:
+		// A replica is rotated with its primary key.
+		if r.Rotation != nil && r.Rotation.Enabled && !r.Replica() {
+			call(DueRotateKey, r.Rotation.Next)
+		}
+	}
+	call(DueExpireMaterial, r.firstExpiry())
+	return entries
+}
+
+// firstExpiry is when the first material that is present expires; zero if none does.
+func (r *KeyRecord) firstExpiry() (first time.Time) {
+	for i := range r.Materials {
+		if m := &r.Materials[i]; m.Present() && !m.ValidTo.IsZero() && (first.IsZero() || m.ValidTo.Before(first)) {
+			first = m.ValidTo
+		}
+	}
+	return first
+}
+
+// DueBy says whether the key's record calls for something until a time.
+func (r *KeyRecord) DueBy(until time.Time) bool {
+	return slices.ContainsFunc(r.due(), func(d *DueRecord) bool { return !d.Due.After(until) })
 }
 
 // Calls says whether the key's record calls for an entry.

@@ -1,11 +1,8 @@
 package keystore
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"strings"
 )
 
@@ -30,16 +27,28 @@ func (r *grantRef) check() error {
 }
 
 // granteeRecord leads from a key and a grantee to a grant: what a decision needs.
-type granteeRecord struct{ grantRef }
+type granteeRecord struct {
+	grantRef
+	Selector string `json:"selector"` // see selectorOf
+}
+
+func (r *GrantRecord) granteeEntry() *granteeRecord {
+	return &granteeRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Grantee(), r.ID}, r.selector()}
+}
 
 func (r *granteeRecord) place() engineKey {
-	return keyedPlace(KeyID{r.Partition, r.Account, r.Region, r.KeyID}, "grantee", r.Principal+grantSeparator+r.GrantID)
+	return keyedPlace(KeyID{r.Partition, r.Account, r.Region, r.KeyID}, "grantee",
+		strings.Join([]string{r.Principal, r.Selector, r.GrantID}, grantSeparator))
 }
 
 func (r *granteeRecord) prepare() (*granteeRecord, error) { return r, r.check() }
 
 // retiringRecord leads from a retiring principal to its grants, on the keys of all accounts.
 type retiringRecord struct{ grantRef }
+
+func (r *GrantRecord) retiringEntry() *retiringRecord {
+	return &retiringRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Retiring(), r.ID}}
+}
 
 func (r *retiringRecord) place() engineKey {
 	return engineKey{partition: r.Partition, region: r.Region, kind: "retiring",
@@ -151,16 +160,22 @@ func (tx *Tx) countGrant(key KeyID, change int) error {
 	return err
 }
 
-// ScanGrants lists the ids of a key's grants in their order, beginning behind the id after ("" for
-// the first), at most limit (from 1) of them, and says whether there are more. With a grantee it
-// lists the grants to that one only. It reads no records: see ScanKeys.
-func (s *Store) ScanGrants(ctx context.Context, key KeyID, grantee, after string, limit int) (ids []string, more bool, err error) {
+// ScanGrants lists the ids of a key's grants in a fixed order, at most limit (from 1) of them,
+// beginning where a call before it ended, or at the first for "". It says where to go on, "" at the
+// end. With a grantee it lists the grants to that one only. It reads no records: see ScanKeys.
+func (s *Store) ScanGrants(ctx context.Context, key KeyID, grantee, from string, limit int) (ids []string, next string, err error) {
 	kind, prefix := "grant", ""
 	if grantee != "" {
 		kind, prefix = "grantee", grantee+grantSeparator
 	}
-	first := keyedPlace(key, kind, prefix)
-	return s.scanPrefix(ctx, first, after, limit)
+	rests, more, err := s.scanPrefix(ctx, keyedPlace(key, kind, prefix), from, limit)
+	if more {
+		next = rests[len(rests)-1]
+	}
+	for i := range rests {
+		rests[i] = rests[i][strings.LastIndex(rests[i], grantSeparator)+1:]
+	}
+	return rests, next, err
 }
 
 // ScanRetirable lists the grants in a Region that a principal may retire as their retiring
@@ -201,31 +216,4 @@ func (s *Store) scanPrefix(ctx context.Context, first engineKey, after string, l
 		ids[i] = strings.TrimPrefix(ids[i], first.id)
 	}
 	return ids, more, err
-}
-
-// GrantsOf gives the ids of the grants on a key to a grantee. The list is shared and must not be
-// changed. From the cache this takes no lock; whoever has no grants is remembered as well. It reads
-// no records: go by nothing but what Grant says then.
-func (s *Store) GrantsOf(ctx context.Context, key KeyID, grantee string) ([]string, error) {
-	var buf [maxEngineKey]byte
-	place := keyedPlace(key, "grantee", grantee).append(buf[:0])
-	if e, ok := s.cache.get(place); ok {
-		return e.record.([]string), nil
-	}
-	t := s.cache.ticket(place)
-	ids, _, err := s.ScanGrants(ctx, key, grantee, "", math.MaxInt)
-	if err != nil {
-		return nil, fmt.Errorf("grants of a grantee: %w", err)
-	}
-	s.cache.put(t, string(place), &entry{record: ids})
-	return ids, nil
-}
-
-// forget invalidates what the cache has of a place: its record and, where the place is that of a
-// grantee's grant, the list that GrantsOf keeps.
-func (s *Store) forget(place []byte) {
-	s.cache.invalidate(place)
-	if list := bytes.LastIndexByte(place, grantSeparator[0]); list > 0 && bytes.Contains(place, []byte("/grantee/")) {
-		s.cache.invalidate(place[:list])
-	}
 }

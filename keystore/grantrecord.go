@@ -130,11 +130,11 @@ func (tx *Tx) CreateGrant(r *GrantRecord) error {
 	if err := create(tx, grantKind, r); err != nil {
 		return err
 	}
-	if err := put(tx, granteeKind, &granteeRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Grantee(), r.ID}}); err != nil {
+	if err := put(tx, granteeKind, r.granteeEntry()); err != nil {
 		return err
 	}
 	if r.Retiring() != "" {
-		if err := put(tx, retiringKind, &retiringRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Retiring(), r.ID}}); err != nil {
+		if err := put(tx, retiringKind, r.retiringEntry()); err != nil {
 			return err
 		}
 	}
@@ -182,9 +182,9 @@ func (tx *Tx) removeGrant(r *GrantRecord) error {
 	if err := remove(tx, r.place()); err != nil {
 		return err
 	}
-	entries := []engineKey{(&granteeRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Grantee(), r.ID}}).place()}
+	entries := []engineKey{r.granteeEntry().place()}
 	if r.Retiring() != "" {
-		entries = append(entries, (&retiringRecord{grantRef{r.Partition, r.Account, r.Region, r.KeyID, r.Retiring(), r.ID}}).place())
+		entries = append(entries, r.retiringEntry().place())
 	}
 	if r.Name != "" {
 		digest, err := r.digest()

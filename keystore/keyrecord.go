@@ -89,8 +89,8 @@ func (m *KeyMaterial) Present() bool { return len(m.Blob) > 0 || len(m.ObjectID)
 
 // Rotation is a key's rotation setting and history.
 type Rotation struct {
-	// Enabled, PeriodInDays and Next are the automatic schedule. It rests while the key is
-	// disabled or pending deletion.
+	// Enabled, PeriodInDays and Next are the automatic schedule. It rests, unchanged, while the key
+	// is in any state but Enabled. A replica has a copy of its primary key's.
 	Enabled      bool      `json:"enabled,omitempty"`
 	PeriodInDays int32     `json:"periodInDays,omitempty"`
 	Next         time.Time `json:"next,omitzero"`
@@ -105,6 +105,11 @@ type MultiRegion struct {
 	Type           kms.MultiRegionKeyType `json:"type"`
 	PrimaryRegion  string                 `json:"primaryRegion"`
 	ReplicaRegions []string               `json:"replicaRegions,omitempty"`
+}
+
+// Replica says whether the key is a replica of a multi-Region key.
+func (r *KeyRecord) Replica() bool {
+	return r.MultiRegion != nil && r.MultiRegion.Type == kms.MultiRegionKeyTypeReplica
 }
 
 // KeyID is the name of the key that r describes.

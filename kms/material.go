@@ -19,7 +19,8 @@ type Material struct {
 	Wrap WrapAlgorithm `json:"wrap,omitempty"`
 	// DomainKey is the version of the domain key that wrapped Blob.
 	DomainKey uint32 `json:"domainKey,omitempty"`
-	// Length is the true length in bytes of what was wrapped, before any padding.
+	// Length is the true length in bytes of a secret key that was wrapped, before any padding. It
+	// is 0 for a private key, whose encoding is the token's own affair.
 	Length int `json:"length,omitempty"`
 	// Blob is the wrapped material.
 	Blob []byte `json:"blob,omitempty"`

@@ -64,7 +64,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *Call, in *kms.UpdateAli
 	if err != nil {
 		return err
 	}
-	old, err := s.resolveAlias(ctx, call, alias)
+	old, err := s.resolveAlias(ctx, call, call.Operation, alias)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Service) DeleteAlias(ctx context.Context, call *Call, in *kms.DeleteAli
 	if err != nil {
 		return err
 	}
-	target, err := s.resolveAlias(ctx, call, alias)
+	target, err := s.resolveAlias(ctx, call, call.Operation, alias)
 	if err != nil {
 		return err
 	}

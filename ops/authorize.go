@@ -29,7 +29,21 @@ func (s *Service) evaluate(call *Call, action string, k key) (policy.Request, po
 	if err != nil {
 		return request, policy.NoResourceAllow, err
 	}
-	return request, policy.Evaluate(request, document, call.Caller.Policies), nil
+	effect := policy.Evaluate(request, document, call.Caller.Policies)
+	if effect == policy.DeniedByIdentity && !opens(request, document) {
+		// Another account must not learn by a deny of its own that the key exists.
+		effect = policy.DeniedByResource
+	}
+	return request, effect, nil
+}
+
+// opens says whether a key is of the caller's account or its policy lets the caller's account in.
+func opens(r policy.Request, document *policy.Document) bool {
+	if r.Principal.Account == r.Owner {
+		return true
+	}
+	effect := policy.Evaluate(r, document, nil)
+	return effect == policy.Allowed || effect == policy.NoIdentityAllow
 }
 
 // authorizeAccount decides an operation that concerns no key (AWS: "Resource": "*").
@@ -44,9 +58,13 @@ func (s *Service) authorizeAccount(call *Call) error {
 }
 
 // denial gives AWS's text for a decision (IAM User Guide, "Troubleshoot access denied error
-// messages").
+// messages"). To another account a key whose policy does not let it in looks like one that does not
+// exist.
 func denial(r policy.Request, effect policy.Effect) error {
 	var why string
+	if r.Principal.Account != r.Owner && (effect == policy.DeniedByResource || effect == policy.NoResourceAllow) {
+		return unseen(r.Principal, r.Action)
+	}
 	switch effect {
 	case policy.Allowed:
 		return nil

@@ -13,11 +13,3 @@ func errDryRun() error {
 func checkState(k key, operation string) error {
 	return kms.CheckState(operation, kms.StateFacts{ARN: k.arn, State: k.State, Origin: k.Origin})
 }
-
-// checkRecipient refuses attested recipients, which this version cannot verify.
-func checkRecipient(recipient *kms.RecipientInfo) error {
-	if recipient != nil {
-		return kms.Errorf(kms.UnsupportedOperationException, "Recipient is not supported by this version of kms11.")
-	}
-	return nil
-}

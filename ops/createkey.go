@@ -1,8 +1,11 @@
 package ops
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
@@ -20,7 +23,7 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkOrigin(in); err != nil {
+	if err := s.checkOrigin(in, spec, usage); err != nil {
 		return nil, err
 	}
 	tags, err := newTags(in.Tags)
@@ -36,18 +39,11 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err := s.authorizeTags(call, arn, in.Tags); err != nil {
 		return nil, err
 	}
-	keyPolicy := in.Policy
-	if keyPolicy == "" {
-		keyPolicy = defaultKeyPolicy(partition, account)
-	} else if err := checkKeyPolicy(call, arn, keyPolicy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+	keyPolicy, err := newKeyPolicy(call, arn, in.Policy, in.BypassPolicyLockoutSafetyCheck)
+	if err != nil {
 		return nil, err
 	}
-	material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: spec, Usage: usage, KeyID: id})
-	if err != nil {
-		return nil, creationError(spec, err)
-	}
 	now := s.now().UTC()
-	material.Ordinal, material.Created = 1, now
 	record := &keystore.KeyRecord{
 		Partition:   partition,
 		Account:     account,
@@ -57,27 +53,58 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 		Description: in.Description,
 		Spec:        spec,
 		Usage:       usage,
-		Origin:      kms.OriginTypeAwsKms,
+		Origin:      cmp.Or(in.Origin, kms.OriginTypeAwsKms),
 		Manager:     kms.KeyManagerTypeCustomer,
 		State:       kms.KeyStateEnabled,
 		Policy:      keyPolicy,
 		Tags:        tags,
-		Materials:   []keystore.KeyMaterial{{Material: material}},
-		Current:     material.Ordinal,
 	}
 	if in.MultiRegion {
-		record.MultiRegion = &keystore.MultiRegion{Type: kms.MultiRegionKeyTypePrimary, PrimaryRegion: call.Region}
+		record.MultiRegion = placesOf(call.Region, call.Region, nil)
+	}
+	if err := s.firstMaterial(ctx, record); err != nil {
+		return nil, err
 	}
 	if err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
-		return nil, errors.Join(err, s.abandon(ctx, record.KeyID(), &material))
+		for i := range record.Materials {
+			err = errors.Join(err, s.abandon(ctx, record.KeyID(), &record.Materials[i].Material))
+		}
+		return nil, err
 	}
 	return &kms.CreateKeyResponse{KeyMetadata: s.metadata(keyOf(record))}, nil
 }
 
-// abandon destroys the material of a key whose record could not be written. Where it cannot be told
-// whether the record was written, the material stays: an orphan is better than a key without one.
+// firstMaterial gives a new key its material. A key whose material is imported waits for it.
+func (s *Service) firstMaterial(ctx context.Context, r *keystore.KeyRecord) error {
+	if r.Origin == kms.OriginTypeExternal {
+		r.State = kms.KeyStatePendingImport
+		return nil
+	}
+	material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: r.Spec, Usage: r.Usage, KeyID: r.ID})
+	if err != nil {
+		return creationError(r.Spec, err)
+	}
+	material.Ordinal, material.Created = 1, r.Created
+	r.Materials, r.Current = []keystore.KeyMaterial{{Material: material}}, material.Ordinal
+	if r.MultiRegion != nil {
+		if err := checkMovable(r.Spec, r.Materials...); err != nil {
+			return errors.Join(err, s.domain.Destroy(ctx, &material))
+		}
+	}
+	return nil
+}
+
+// abandon destroys a material that no record took. Where it cannot be told whether the key's record
+// has it, it stays: an orphan is better than a record without its material.
 func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.Material) error {
-	if _, err := s.store.Key(ctx, id); !errors.Is(err, keystore.ErrNotFound) {
+	record, err := s.store.Key(ctx, id)
+	if err != nil && !errors.Is(err, keystore.ErrNotFound) {
+		return nil
+	}
+	has := func(m keystore.KeyMaterial) bool {
+		return m.ID == material.ID && bytes.Equal(m.ObjectID, material.ObjectID)
+	}
+	if err == nil && slices.ContainsFunc(record.Materials, has) {
 		return nil
 	}
 	return s.domain.Destroy(ctx, material)
@@ -117,13 +144,16 @@ func specAndUsage(in *kms.CreateKeyRequest) (kms.KeySpec, kms.KeyUsageType, erro
 	return name, usage, err
 }
 
-// checkOrigin refuses origins and key stores that this version does not have.
-func (s *Service) checkOrigin(in *kms.CreateKeyRequest) error {
+// checkOrigin refuses origins and key stores that this version does not have, and imported material
+// for keys that can have none.
+func (s *Service) checkOrigin(in *kms.CreateKeyRequest, spec kms.KeySpec, usage kms.KeyUsageType) error {
 	switch {
 	case in.CustomKeyStoreId != "":
 		return kms.CustomKeyStoreNotFoundException.Err()
 	case in.XksKeyId != "":
 		return kms.Errorf(kms.ValidationException, "XksKeyId is valid only for keys in an external key store.")
+	case in.Origin == kms.OriginTypeExternal:
+		return s.checkImportable(spec, usage)
 	case in.Origin != "" && in.Origin != kms.OriginTypeAwsKms:
 		return kms.Errorf(kms.UnsupportedOperationException, "Origin %s is not supported by this version of kms11.", in.Origin)
 	}

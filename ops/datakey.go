@@ -12,7 +12,8 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.Gener
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	to, err := s.attested(in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	if in.DryRun {
@@ -22,11 +23,17 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.Gener
 	if err != nil {
 		return nil, err
 	}
+	plaintext, forRecipient, err := to.deliver(plaintext)
+	if err != nil {
+		return nil, err
+	}
 	return &kms.GenerateDataKeyResponse{
 		CiphertextBlob: blob,
 		Plaintext:      plaintext,
 		KeyId:          k.arn,
 		KeyMaterialId:  k.CurrentMaterial().ID,
+
+		CiphertextForRecipient: forRecipient,
 	}, nil
 }
 

@@ -12,19 +12,25 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, call *Call, in *kms.G
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	to, err := s.attested(in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	if in.DryRun {
-		return nil, errDryRun()
+		return nil, s.dryRunPair(ctx, in.KeyPairSpec)
 	}
 	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
+	private, forRecipient, err := to.deliver(pair.private)
+	if err != nil {
+		return nil, err
+	}
 	return &kms.GenerateDataKeyPairResponse{
 		PrivateKeyCiphertextBlob: pair.sealed,
-		PrivateKeyPlaintext:      pair.private,
+		PrivateKeyPlaintext:      private,
+		CiphertextForRecipient:   forRecipient,
 		PublicKey:                pair.public,
 		KeyId:                    k.arn,
 		KeyPairSpec:              in.KeyPairSpec,
@@ -39,7 +45,7 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, call 
 		return nil, err
 	}
 	if in.DryRun {
-		return nil, errDryRun()
+		return nil, s.dryRunPair(ctx, in.KeyPairSpec)
 	}
 	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
@@ -53,6 +59,23 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, call 
 		KeyPairSpec:              in.KeyPairSpec,
 		KeyMaterialId:            k.CurrentMaterial().ID,
 	}, nil
+}
+
+// dryRunPair says how making a pair would end, without the seconds that an RSA pair can take: only
+// a token that has no such keys is asked for one, which it refuses at once.
+func (s *Service) dryRunPair(ctx context.Context, name kms.DataKeyPairSpec) error {
+	spec, _ := kms.SpecOf(kms.KeySpec(name))
+	for _, use := range spec.Uses {
+		if use.Usage == kms.KeyUsageTypeSignVerify && len(supported(s, spec.KeySpec, use.Signing)) > 0 {
+			return errDryRun()
+		}
+	}
+	made, err := s.domain.GenerateKeyPair(ctx, name)
+	clear(made.Private)
+	if err != nil {
+		return tokenError(err)
+	}
+	return errDryRun()
 }
 
 type dataKeyPair struct{ private, public, sealed []byte }

@@ -22,7 +22,8 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	to, err := s.attested(in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	if from.blind {
@@ -36,11 +37,16 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 		clear(plaintext)
 		return nil, errDryRun()
 	}
+	plaintext, forRecipient, err := to.deliver(plaintext)
+	if err != nil {
+		return nil, err
+	}
 	return &kms.DecryptResponse{
-		KeyId:               from.key.arn,
-		Plaintext:           plaintext,
-		EncryptionAlgorithm: kms.EncryptionAlgorithmSpec(from.algorithm),
-		KeyMaterialId:       from.materialID(),
+		KeyId:                  from.key.arn,
+		Plaintext:              plaintext,
+		CiphertextForRecipient: forRecipient,
+		EncryptionAlgorithm:    kms.EncryptionAlgorithmSpec(from.algorithm),
+		KeyMaterialId:          from.materialID(),
 	}, nil
 }
 

@@ -41,9 +41,12 @@ func (s *Service) metadata(k key) *kms.KeyMetadata {
 	m.MacAlgorithms = use.Mac
 	m.KeyAgreementAlgorithms = use.KeyAgreement
 	m.EncapsulationAlgorithms = use.Encapsulation
-	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault {
+	// A replica in the making does not tell its material.
+	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault && k.State != kms.KeyStateCreating {
 		m.CurrentKeyMaterialId = material.ID
 	}
+	model, validTo := importedValidity(k.KeyRecord)
+	m.ExpirationModel, m.ValidTo = model, kms.TimestampOf(validTo)
 	if k.State == kms.KeyStatePendingDeletion {
 		m.DeletionDate = kms.TimestampOf(k.DeletionDate)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
-// EnableKey implements the operation EnableKey.
+// EnableKey implements the operation EnableKey. A rotation that was due while the key was disabled
+// follows at once.
 func (s *Service) EnableKey(ctx context.Context, call *Call, in *kms.EnableKeyRequest) error {
 	return s.editKey(ctx, call, in.KeyId, func(r *keystore.KeyRecord) { r.State = kms.KeyStateEnabled })
 }
@@ -60,6 +61,10 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 	})
 	if err != nil {
 		return key{}, err
+	}
+	// A schedule may have rested past its date.
+	if changed.DueBy(s.now()) {
+		s.wake()
 	}
 	return key{changed, k.arn}, nil
 }

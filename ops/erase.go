@@ -82,34 +82,16 @@ func dropDue(tx *keystore.Tx, entry *keystore.DueRecord) error {
 // leaveRelatives takes the Region of a key that goes out of the records of its related keys. If it
 // was the last replica of a primary key that waits for that, the primary's waiting period begins.
 func leaveRelatives(tx *keystore.Tx, gone *keystore.KeyRecord, now time.Time) error {
-	if gone.MultiRegion == nil {
-		return nil
-	}
-	for _, region := range append([]string{gone.MultiRegion.PrimaryRegion}, gone.MultiRegion.ReplicaRegions...) {
-		if region == gone.Region {
-			continue
+	return eachRelative(tx.Key, gone, func(relative *keystore.KeyRecord) error {
+		if relative.MultiRegion == nil {
+			return nil
 		}
-		id := gone.KeyID()
-		id.Region = region
-		record, err := tx.Key(id)
-		if errors.Is(err, keystore.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if record.MultiRegion == nil {
-			continue
-		}
-		record = record.Clone()
+		record := relative.Clone()
 		m := record.MultiRegion
 		m.ReplicaRegions = slices.DeleteFunc(m.ReplicaRegions, func(r string) bool { return r == gone.Region })
 		if record.State == kms.KeyStatePendingReplicaDeletion && len(m.ReplicaRegions) == 0 {
 			beginWindow(record, now)
 		}
-		if err := tx.PutKey(record); err != nil {
-			return err
-		}
-	}
-	return nil
+		return tx.PutKey(record)
+	})
 }

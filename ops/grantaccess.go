@@ -63,11 +63,15 @@ func (s *Service) granted(ctx context.Context, call *Call, k key, named []*keyst
 
 // grantedTo says whether one of the grants on a key to a grantee allows a request.
 func (s *Service) grantedTo(ctx context.Context, grantee string, k key, asked policy.GrantRequest) (bool, error) {
-	ids, err := s.store.GrantsOf(ctx, k.KeyID(), grantee)
+	list, err := s.store.GrantsOf(ctx, k.KeyID(), grantee)
 	if err != nil {
 		return false, err
 	}
-	for _, id := range ids {
+	ids := list.All()
+	if context, ok := asked.Selecting(); ok {
+		ids = list.For(context)
+	}
+	for id := range ids {
 		record, err := s.store.Grant(ctx, keystore.GrantID{Key: k.KeyID(), ID: id})
 		if errors.Is(err, keystore.ErrNotFound) {
 			continue // deleted since the ids were read

@@ -28,19 +28,17 @@ func leaveGrants(tx *keystore.Tx, r *keystore.KeyRecord, now time.Time) error {
 // sweepGrants removes the grants of a deleted key, then the entry. The id may have come back with a
 // new replica, whose own grants stay.
 func (s *Service) sweepGrants(ctx context.Context, entry *keystore.DueRecord, _ time.Time) error {
-	after := ""
-	for {
-		ids, more, err := s.store.ScanGrants(ctx, entry.Key(), "", after, sweepBatch)
+	for from := ""; ; {
+		ids, next, err := s.store.ScanGrants(ctx, entry.Key(), "", from, sweepBatch)
 		if err != nil {
 			return err
 		}
 		if err := s.sweepBatch(ctx, entry, ids); err != nil {
 			return err
 		}
-		if !more {
+		if from = next; next == "" {
 			break
 		}
-		after = ids[len(ids)-1]
 	}
 	return s.store.Update(ctx, func(tx *keystore.Tx) error { return dropDue(tx, entry) })
 }

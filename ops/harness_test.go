@@ -56,7 +56,7 @@ func newHarness(t testing.TB) *harness {
 
 // newService makes one more service over the same store, as another node has one.
 func (h *harness) newService() *Service {
-	return New(Config{Store: h.store, Domain: h.domain, Account: account, Region: testRegion, Now: h.clock.Now})
+	return New(Config{Store: h.store, Domain: h.domain, Account: account, Region: testRegion, Serves: servesRegion, Now: h.clock.Now})
 }
 
 func (h *harness) close() {

@@ -63,6 +63,15 @@ func checkPolicyName(name string) error {
 	return nil
 }
 
+// newKeyPolicy gives the policy of a key that the caller is about to make, the default one if the
+// request has none.
+func newKeyPolicy(call *Call, keyARN, text string, bypass bool) (string, error) {
+	if text == "" {
+		return defaultKeyPolicy(kms.PartitionOf(call.Region), call.Caller.Principal.Account), nil
+	}
+	return text, checkKeyPolicy(call, keyARN, text, bypass)
+}
+
 // checkKeyPolicy refuses a policy for the key of an ARN, which belongs to the caller's account, if
 // it is too large or not well-formed, or if the caller could not put another policy in its place
 // (AWS KMS Developer Guide, "Changing a key policy"), unless bypass says not to look at that.

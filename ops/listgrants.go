@@ -13,8 +13,8 @@ import (
 // defaultListGrants is the page size of ListGrants and ListRetirableGrants without a Limit.
 const defaultListGrants = 50
 
-// ListGrants implements the operation ListGrants: the grants on a key in the order of their ids, or
-// those to one grantee, or the one that has an id.
+// ListGrants implements the operation ListGrants: the grants on a key, or those to one grantee, or
+// the one that has an id.
 func (s *Service) ListGrants(ctx context.Context, call *Call, in *kms.ListGrantsRequest) (*kms.ListGrantsResponse, error) {
 	k, err := s.resolve(ctx, call, in.KeyId)
 	if err != nil {
@@ -27,21 +27,21 @@ func (s *Service) ListGrants(ctx context.Context, call *Call, in *kms.ListGrants
 	if err != nil {
 		return nil, err
 	}
-	after, err := openMarker(call.Operation, in.Marker)
+	from, err := openMarker(call.Operation, in.Marker)
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
-	var more bool
+	var next string
 	if in.GrantId != "" {
 		ids, err = []string{in.GrantId}, checkGrantID(in.GrantId)
 	} else {
-		ids, more, err = s.store.ScanGrants(ctx, k.KeyID(), grantee, after, limitOr(in.Limit, defaultListGrants))
+		ids, next, err = s.store.ScanGrants(ctx, k.KeyID(), grantee, from, limitOr(in.Limit, defaultListGrants))
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := &kms.ListGrantsResponse{Grants: make([]kms.GrantListEntry, 0, len(ids)), Truncated: more}
+	out := &kms.ListGrantsResponse{Grants: make([]kms.GrantListEntry, 0, len(ids)), Truncated: next != ""}
 	for _, id := range ids {
 		record, err := s.store.Grant(ctx, keystore.GrantID{Key: k.KeyID(), ID: id})
 		if errors.Is(err, keystore.ErrNotFound) {
@@ -54,8 +54,8 @@ func (s *Service) ListGrants(ctx context.Context, call *Call, in *kms.ListGrants
 			out.Grants = append(out.Grants, grantEntry(record))
 		}
 	}
-	if more {
-		out.NextMarker = marker(call.Operation, ids[len(ids)-1])
+	if next != "" {
+		out.NextMarker = marker(call.Operation, next)
 	}
 	return out, nil
 }

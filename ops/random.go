@@ -18,12 +18,17 @@ func (s *Service) GenerateRandom(ctx context.Context, call *Call, in *kms.Genera
 	if in.CustomKeyStoreId != "" {
 		return nil, kms.CustomKeyStoreNotFoundException.Err()
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	to, err := s.attested(in.Recipient)
+	if err != nil {
 		return nil, err
 	}
 	random, err := s.domain.Random(ctx, in.NumberOfBytes)
 	if err != nil {
 		return nil, tokenError(err)
 	}
-	return &kms.GenerateRandomResponse{Plaintext: random}, nil
+	plaintext, forRecipient, err := to.deliver(random)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.GenerateRandomResponse{Plaintext: plaintext, CiphertextForRecipient: forRecipient}, nil
 }

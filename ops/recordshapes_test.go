@@ -148,8 +148,12 @@ var (
 	accessKeyShape = shape{"id": {true, anyText}, "account": {true, anyText}, "principalArn": {true, anyText},
 		"sealedSecret": {true, binaryData}, "created": {true, moment}, "disabled": {false, isTrue}}
 
+	dueShape = shape{"due": {true, moment}, "action": {true, textLike("delete-key|rotate-key|destroy-material|delete-grants")},
+		"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
+		"material": {false, materialShape.check}}
+
 	// kinds are the records by the fourth level of their engine keys. levels says which members
-	// the levels repeat; a level that does not apply is empty.
+	// the levels repeat; a level that does not apply is empty, and "=" is an id that dueID makes.
 	kinds = map[string]struct {
 		code   byte
 		shape  shape
@@ -159,5 +163,20 @@ var (
 		"key":        {2, keyShape, [5]string{"partition", "account", "region", "", "id"}},
 		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}},
 		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}},
+		"due":        {6, dueShape, [5]string{"", "", "", "", "="}},
 	}
 )
+
+// dueID is the id that the page gives a due entry.
+func dueID(entry map[string]any) string {
+	text := func(name string) string { s, _ := entry[name].(string); return s }
+	due, _ := time.Parse(time.RFC3339Nano, text("due"))
+	parts := []string{due.Format("2006-01-02T15:04:05.000000000Z")}
+	for _, name := range []string{"action", "partition", "account", "region", "keyId"} {
+		parts = append(parts, text(name))
+	}
+	if material, ok := entry["material"].(map[string]any); ok {
+		parts = append(parts, fmt.Sprint(material["id"]))
+	}
+	return strings.Join(parts, ",")
+}

@@ -63,7 +63,7 @@ func (s *Service) ReEncrypt(ctx context.Context, call *Call, in *kms.ReEncryptRe
 func (s *Service) destination(ctx context.Context, call *Call, in *kms.ReEncryptRequest) (recipe, error) {
 	to := recipe{algorithm: encryptionAlgorithm(in.DestinationEncryptionAlgorithm), context: in.DestinationEncryptionContext}
 	var err error
-	if to.key, err = s.resolve(ctx, call, in.DestinationKeyId); err != nil {
+	if to.key, err = s.resolveFor(ctx, call, "ReEncryptTo", in.DestinationKeyId); err != nil {
 		return to, err
 	}
 	if err := s.authorizeUse(ctx, call, "ReEncryptTo", to.key, byGrant{tokens: in.GrantTokens, context: in.DestinationEncryptionContext}); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
 )
 
 // key is a KMS key on its way through a request: the record, which is shared and must not be
@@ -28,6 +29,12 @@ func arnOf(id keystore.KeyID) string {
 // an alias ARN, as far as the operation takes them. A key of another account is refused here
 // unless the operation works across accounts.
 func (s *Service) resolve(ctx context.Context, call *Call, keyID string) (key, error) {
+	return s.resolveFor(ctx, call, call.Operation, keyID)
+}
+
+// resolveFor is resolve for an action that is not named as the operation is: ReEncryptFrom or
+// ReEncryptTo.
+func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID string) (key, error) {
 	ref, err := kms.ParseKeyID(keyID)
 	if err != nil {
 		return key{}, err
@@ -43,31 +50,31 @@ func (s *Service) resolve(ctx context.Context, call *Call, keyID string) (key, e
 		return key{}, err
 	}
 	if arn.Account != call.Caller.Principal.Account && !operation.CrossAccount {
-		return key{}, foreign(call)
+		return key{}, unseen(call.Caller.Principal, "kms:"+action)
 	}
 	if ref.Alias != "" {
-		return s.resolveAlias(ctx, call, arn)
+		return s.resolveAlias(ctx, call, action, arn)
 	}
 	record, err := s.store.Key(ctx, keystore.KeyID{Partition: arn.Partition, Account: arn.Account, Region: arn.Region, ID: ref.KeyID})
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, missing(call, arn, kms.NoSuchKey)
+		return key{}, missing(call, action, arn, kms.NoSuchKey)
 	}
 	if err != nil {
 		return key{}, err
 	}
-	return key{record, arn.String()}, nil
+	return key{unexpired(record, s.now()), arn.String()}, nil
 }
 
 // resolveAlias finds the key that an alias stands for: two records, nearly always cached.
-func (s *Service) resolveAlias(ctx context.Context, call *Call, alias kms.ARN) (key, error) {
+func (s *Service) resolveAlias(ctx context.Context, call *Call, action string, alias kms.ARN) (key, error) {
 	record, err := s.store.KeyByAlias(ctx, aliasID(alias))
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, missing(call, alias, kms.NoSuchAlias)
+		return key{}, missing(call, action, alias, kms.NoSuchAlias)
 	}
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(record), nil
+	return keyOf(unexpired(record, s.now())), nil
 }
 
 func aliasID(alias kms.ARN) keystore.AliasID {
@@ -81,16 +88,20 @@ func aliasID(alias kms.ARN) keystore.AliasID {
 
 // missing is the error for a key or an alias that does not exist. Whether one of another account
 // exists is not told: AWS answers as for a key that the caller may not use.
-func missing(call *Call, arn kms.ARN, own func(kms.ARN) *kms.Error) error {
+func missing(call *Call, action string, arn kms.ARN, own func(kms.ARN) *kms.Error) error {
 	if arn.Account == call.Caller.Principal.Account {
 		return own(arn)
 	}
-	return foreign(call)
+	return unseen(call.Caller.Principal, "kms:"+action)
 }
 
-// foreign is the error for a key of another account that the caller may not see.
-func foreign(call *Call) error {
+// foreign is unseen for the operation itself.
+func foreign(call *Call) error { return unseen(call.Caller.Principal, "kms:"+call.Operation) }
+
+// unseen is the error for a key of another account that is not open to the caller. It is the same
+// whether the key exists or not.
+func unseen(who policy.Principal, action string) error {
 	return kms.Errorf(kms.AccessDeniedException,
-		"User: %s is not authorized to perform: kms:%s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
-		call.Caller.Principal.ARN, call.Operation)
+		"User: %s is not authorized to perform: %s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
+		who.ARN, action)
 }

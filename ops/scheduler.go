@@ -24,6 +24,8 @@ const (
 func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keystore.DueRecord, time.Time) error {
 	return map[keystore.DueAction]func(*Service, context.Context, *keystore.DueRecord, time.Time) error{
 		keystore.DueDeleteKey:       (*Service).eraseKey,
+		keystore.DueRotateKey:       (*Service).rotateDueKey,
+		keystore.DueExpireMaterial:  (*Service).expireMaterial,
 		keystore.DueDestroyMaterial: (*Service).destroyMaterial,
 		keystore.DueDeleteGrants:    (*Service).sweepGrants,
 	}
@@ -31,7 +33,8 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 
 // Run does what is due, at its time, until ctx ends. What fails is logged and tried again within a
 // minute. Several nodes may run it over one store at once. What another node, or a request, puts
-// into the store while this one sleeps is seen within a minute of its time.
+// into the store while this one sleeps is seen within a minute of its time; what a request to this
+// one makes overdue is done at once.
 func (s *Service) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -40,12 +43,21 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-s.overdue:
 		}
 		now := s.now()
 		if _, err := s.RunDue(ctx, now); err != nil && ctx.Err() == nil {
 			s.log.Error("scheduled work failed and will be tried again", "error", err)
 		}
 		timer.Reset(s.sleep(ctx, now))
+	}
+}
+
+// wake has Run look for what is due. It never waits: one call that is still to be heeded is enough.
+func (s *Service) wake() {
+	select {
+	case s.overdue <- struct{}{}:
+	default:
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kms11/kms11/attest"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -20,21 +21,29 @@ type Service struct {
 	domain     *hsm.Domain
 	account    string
 	region     string
+	serves     func(region string) bool
 	now        func() time.Time
 	log        *slog.Logger
 	operations map[string]Operation
 	policies   policyCache
 	callers    callerCache
+	overdue    chan struct{} // wakes Run; holds one
+
+	attestation *attest.Verifier
 }
 
-// Config is what a Service needs. All fields but Now and Logger are required.
+// Config is what a Service needs. All fields but Serves, Now, Logger and
+// Attestation are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
-	Account string           // the default account, 12 digits
-	Region  string           // the Region served
-	Now     func() time.Time // time.Now if nil
-	Logger  *slog.Logger     // for the work that no request waits for; nil: none
+	Account string                   // the default account, 12 digits
+	Region  string                   // the default Region, which is always served
+	Serves  func(region string) bool // which other Regions are served; nil: none
+	Now     func() time.Time         // time.Now if nil
+	Logger  *slog.Logger             // for the work that no request waits for; nil: none
+	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
+	Attestation *attest.Verifier
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -45,9 +54,13 @@ func New(c Config) *Service {
 		domain:     c.Domain,
 		account:    c.Account,
 		region:     c.Region,
+		serves:     c.Serves,
 		now:        c.Now,
 		log:        c.Logger,
 		operations: make(map[string]Operation),
+		overdue:    make(chan struct{}, 1),
+
+		attestation: c.Attestation,
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -59,6 +72,11 @@ func New(c Config) *Service {
 		s.operations[operation.Name] = operation
 	}
 	return s
+}
+
+// Serves says whether requests for a Region are served, and keys can be replicated to it.
+func (s *Service) Serves(region string) bool {
+	return region == s.region || s.serves != nil && s.serves(region)
 }
 
 // Operation finds an operation by its AWS name.

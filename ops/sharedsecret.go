@@ -15,12 +15,11 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *Call, in *kms.De
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	to, err := s.attested(in.Recipient)
+	if err != nil {
 		return nil, err
 	}
-	if in.DryRun {
-		return nil, errDryRun()
-	}
+	// A dry run derives too: only that tells whether the peer's key is one of the curve.
 	secret, err := s.domain.DeriveSharedSecret(ctx, k.CurrentMaterial(), k.Spec, in.PublicKey)
 	if errors.Is(err, hsm.ErrBadPublicKey) {
 		return nil, kms.ValidationException.Err().Because(err) // AWS gives no text
@@ -28,10 +27,19 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *Call, in *kms.De
 	if err != nil {
 		return nil, tokenError(err)
 	}
+	if in.DryRun {
+		clear(secret)
+		return nil, errDryRun()
+	}
+	secret, forRecipient, err := to.deliver(secret)
+	if err != nil {
+		return nil, err
+	}
 	return &kms.DeriveSharedSecretResponse{
-		KeyId:                 k.arn,
-		SharedSecret:          secret,
-		KeyAgreementAlgorithm: in.KeyAgreementAlgorithm,
-		KeyOrigin:             k.Origin,
+		KeyId:                  k.arn,
+		SharedSecret:           secret,
+		CiphertextForRecipient: forRecipient,
+		KeyAgreementAlgorithm:  in.KeyAgreementAlgorithm,
+		KeyOrigin:              k.Origin,
 	}, nil
 }

@@ -51,14 +51,18 @@ func (s *Service) source(ctx context.Context, call *Call, in sourceRequest) (sou
 		from.ciphertext, formErr = parseCiphertext(in.blob)
 	}
 	if in.keyID != "" {
-		from.key, err = s.resolve(ctx, call, in.keyID)
+		from.key, err = s.resolveFor(ctx, call, in.action, in.keyID)
 	} else {
 		from.key, err = s.keyNamedBy(ctx, call, from, formErr)
 	}
 	if err != nil {
 		return from, err
 	}
-	if err := s.authorizeUse(ctx, call, in.action, from.key, byGrant{tokens: in.grantTokens, context: in.context}); err != nil {
+	err = s.authorizeUse(ctx, call, in.action, from.key, byGrant{tokens: in.grantTokens, context: in.context})
+	if errors.Is(err, kms.AccessDeniedException) && in.keyID == "" && from.key.Account != call.Caller.Principal.Account {
+		err = errUnknownKey() // the ciphertext does not tell a stranger whose key it is
+	}
+	if err != nil {
 		return from, err
 	}
 	// AWS answers for a source key as for Decrypt: a key that cannot decrypt is the wrong key.
@@ -103,19 +107,23 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 	if formErr != nil || !from.symmetric() {
 		return key{}, kms.InvalidCiphertextException.Err().Because(formErr)
 	}
-	record, err := s.store.Key(ctx, keystore.KeyID{
-		Partition: kms.PartitionOf(call.Region),
-		Account:   call.Caller.Principal.Account,
-		Region:    call.Region,
-		ID:        kms.FormatKeyID(from.ciphertext.key, from.ciphertext.multiRegion),
-	})
+	partition, id := kms.PartitionOf(call.Region), kms.FormatKeyID(from.ciphertext.key, from.ciphertext.multiRegion)
+	record, err := s.store.Key(ctx, keystore.KeyID{Partition: partition, Account: call.Caller.Principal.Account, Region: call.Region, ID: id})
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, kms.Errorf(kms.AccessDeniedException, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+		record, err = s.store.FindKey(ctx, partition, call.Region, id)
+	}
+	if errors.Is(err, keystore.ErrNotFound) {
+		return key{}, errUnknownKey()
 	}
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(record), nil
+	return keyOf(unexpired(record, s.now())), nil
+}
+
+// errUnknownKey is the answer for a ciphertext of a key that the caller may not know of.
+func errUnknownKey() error {
+	return kms.Errorf(kms.AccessDeniedException, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
 }
 
 // checkModifiers reads DryRunModifiers and reports whether the request comes without a

@@ -114,7 +114,7 @@ func TestStoreReadOutside(t *testing.T) {
 		}
 		count[kind]++
 	}
-	if want := map[string]int{"header": 1, "key": 2, "user": 1, "access-key": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
+	if want := map[string]int{"header": 1, "key": 2, "due": 2, "user": 1, "access-key": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
 		t.Errorf("records by kind: %v, want %v", count, want)
 	}
 	// Creating the store is revision 1; three transactions followed.
@@ -162,6 +162,10 @@ func (o *outside) checkRecord(engineKey string, raw []byte, storeID string, newe
 	}
 	for i, member := range kind.levels {
 		switch {
+		case member == "=":
+			if dueID(content.(map[string]any)) != levels[i] {
+				return name, errors.New("the id is not made of the members")
+			}
 		case member != "":
 			if content.(map[string]any)[member] != levels[i] {
 				return name, fmt.Errorf("the %s is not that of the engine key", member)

@@ -63,6 +63,27 @@ func (g *Grant) Allows(r GrantRequest) bool {
 	return g.match(r)
 }
 
+// Selecting gives the encryption context of which any constraint of a grant that allows the request
+// must be a part, keys apart. It is not ok if constraints do not matter.
+func (r GrantRequest) Selecting() (context map[string]string, ok bool) {
+	switch r.Operation {
+	case kms.GrantOperationRetireGrant, kms.GrantOperationDescribeKey:
+		return nil, false
+	case kms.GrantOperationCreateGrant:
+		if r.New == nil {
+			return nil, true
+		}
+		if len(r.New.ContextEquals) > 0 && len(r.New.ContextSubset) > 0 {
+			return nil, false
+		}
+		if len(r.New.ContextEquals) > 0 {
+			return r.New.ContextEquals, true
+		}
+		return r.New.ContextSubset, true
+	}
+	return r.Context, true
+}
+
 // match reports whether a request meets all constraints.
 func (c *Constraints) match(r GrantRequest) bool {
 	return (c.SourceARN == "" || c.SourceARN == r.SourceARN) &&

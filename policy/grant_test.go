@@ -144,6 +144,15 @@ func TestChildGrantsNeverWiden(t *testing.T) {
 		if !parent.Allows(request) {
 			t.Fatalf("%+v covers %+v, which allows %+v", parent, child, request)
 		}
+		if context, ok := request.Selecting(); ok {
+			for _, constraint := range []map[string]string{child.ContextEquals, child.ContextSubset} {
+				for key, value := range constraint {
+					if !containsFolded(context, key, value) {
+						t.Fatalf("%+v allows %+v, which selects by %v", child, request, context)
+					}
+				}
+			}
+		}
 	}
 	if covered < 10_000 || allowed < 1_000 {
 		t.Errorf("only %d grants were covered and %d requests allowed", covered, allowed)
@@ -155,7 +164,7 @@ func TestChildGrantsNeverWiden(t *testing.T) {
 func TestConstraintsAgainstTheDefinition(t *testing.T) {
 	has := func(in context, key, value string) bool {
 		for k, v := range in {
-			if strings.ToLower(strings.ToUpper(k)) == strings.ToLower(strings.ToUpper(key)) && v == value {
+			if strings.EqualFold(k, key) && v == value {
 				return true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/kms11/kms11/attest"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
@@ -22,6 +23,8 @@ type backend struct {
 	store  *keystore.Store
 	lock   *os.File
 	tlsKey *hsm.TLSKey
+
+	attestation *attest.Verifier
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -126,7 +129,15 @@ func (b *backend) create(ctx context.Context, c Config, p paths, log *slog.Logge
 }
 
 func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
-	return ops.New(ops.Config{Store: b.store, Domain: b.domain, Account: c.Account, Region: c.Region, Logger: log})
+	return ops.New(ops.Config{
+		Store:       b.store,
+		Domain:      b.domain,
+		Account:     c.Account,
+		Region:      c.Region,
+		Serves:      c.serves,
+		Logger:      log,
+		Attestation: b.attestation,
+	})
 }
 
 // close releases what is open, in the reverse order of opening.

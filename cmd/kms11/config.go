@@ -10,12 +10,14 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/kms"
 )
 
 // Config is every setting of kms11. It is read from a YAML file (serve --config FILE); each
@@ -30,8 +32,11 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// Account is the AWS account id of the server's administrator: 12 digits.
 	Account string `yaml:"account"`
-	// Region is the AWS Region that the endpoint serves.
+	// Region is the AWS Region that the endpoint serves, and the administrator's own.
 	Region string `yaml:"region"`
+	// Regions are more Regions that the endpoint serves, each with keys and aliases of its own; the
+	// Region of a request's signature chooses. All are in the partition of Region.
+	Regions []string `yaml:"regions"`
 	// Dev accepts any access key as its account's root user, without checking signatures, and any
 	// Region. Only on a loopback address.
 	Dev bool `yaml:"dev"`
@@ -45,6 +50,8 @@ type Config struct {
 	Sessions int `yaml:"sessions"`
 	// Handles bounds the session objects kept in each token; 0 means 32768.
 	Handles int `yaml:"handles"`
+	// Attestation names the roots of the enclaves that may be a request's Recipient.
+	Attestation AttestationConfig `yaml:"attestation"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
 	// Log sets what is logged on standard error.
@@ -57,6 +64,15 @@ type TLSConfig struct {
 	Certificate string `yaml:"certificate"`
 	// Key is a PEM file, or the PKCS #11 URI of a key pair in a token, with object or id.
 	Key string `yaml:"key"`
+}
+
+// AttestationConfig chooses whom to believe about enclaves. With neither setting, requests with a
+// Recipient are refused.
+type AttestationConfig struct {
+	// NitroRoot trusts AWS's own root for Nitro Enclaves in the commercial Regions.
+	NitroRoot bool `yaml:"nitroroot"`
+	// Roots are PEM files of further roots.
+	Roots []string `yaml:"roots"`
 }
 
 // RunConfig bounds a run of messages under one derived key. 1 message means strictly one key for
@@ -155,6 +171,14 @@ func (c *Config) check() error {
 	case c.Sessions < 0 || c.Handles < 0 || c.Run.Messages < 0 || c.Run.Seconds < 0:
 		return errors.New("config: sessions, handles, run.messages and run.seconds are not negative")
 	}
+	for _, region := range c.Regions {
+		switch {
+		case !regionForm.MatchString(region):
+			return fmt.Errorf("config: regions: %q is not of the form us-east-1", region)
+		case kms.PartitionOf(region) != kms.PartitionOf(c.Region):
+			return fmt.Errorf("config: regions: %s is not in the partition %s of %s", region, kms.PartitionOf(c.Region), c.Region)
+		}
+	}
 	for _, uri := range c.Tokens {
 		if _, err := hsm.ParseURI(uri); err != nil {
 			return fmt.Errorf("config: tokens: %w", err)
@@ -176,6 +200,11 @@ func (c *Config) check() error {
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
 	return nil
+}
+
+// serves says whether the endpoint serves a Region: in dev mode every one.
+func (c *Config) serves(region string) bool {
+	return c.Dev || region == c.Region || slices.Contains(c.Regions, region)
 }
 
 // isLoopback reports whether an address is reached from this machine only.

@@ -68,6 +68,8 @@ func TestConfigCheck(t *testing.T) {
 		"no port":                  func(c *Config) { c.Listen = "127.0.0.1" },
 		"account":                  func(c *Config) { c.Account = "123" },
 		"region":                   func(c *Config) { c.Region = "Europe" },
+		"one of the Regions":       func(c *Config) { c.Regions = []string{"eu-west-1", "Europe"} },
+		"another partition":        func(c *Config) { c.Regions = []string{"cn-north-1"} },
 		"half of TLS":              func(c *Config) { c.TLS.Certificate = "c" },
 		"log level":                func(c *Config) { c.Log.Level = "loud" },
 		"log format":               func(c *Config) { c.Log.Format = "xml" },
@@ -86,6 +88,24 @@ func TestConfigCheck(t *testing.T) {
 		if err := c.check(); err != nil {
 			t.Errorf("%s: %v", listen, err)
 		}
+	}
+}
+
+func TestConfigRegions(t *testing.T) {
+	config, err := loadConfig(writeConfig(t, "region: eu-west-1\nregions: [us-east-1]\n"), environment(map[string]string{"KMS11_REGIONS": "us-west-2 eu-west-1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.check(); err != nil {
+		t.Fatal(err)
+	}
+	for region, want := range map[string]bool{"eu-west-1": true, "us-west-2": true, "us-east-1": false} {
+		if config.serves(region) != want {
+			t.Errorf("%s is served: %v", region, !want)
+		}
+	}
+	if config.Dev = true; !config.serves("us-east-1") {
+		t.Error("dev mode does not serve every Region")
 	}
 }
 

@@ -54,6 +54,9 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	b := &backend{}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if b.attestation, err = attestation(c.Attestation); err != nil {
+		return usageError{fmt.Errorf("config: attestation: %w", err)}
+	}
 	tlsConfig, err := b.openTLS(c.TLS)
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	defer admin.Close()
 	server := api.NewServer(handler(c, service, log), log)
-	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "region", c.Region, "domain", b.domain.Describe().ID)
+	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "region", c.Region, "regions", c.Regions, "domain", b.domain.Describe().ID)
 	if err := greet(stdout, c, p, address, created); err != nil {
 		return err
 	}
@@ -127,7 +130,7 @@ func (b *backend) start(ctx context.Context, c Config, p paths, log *slog.Logger
 // handler is the KMS API with the authentication that the configuration asks for.
 func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
 	if !c.Dev {
-		return api.NewHandler(service, api.NewSigV4(service, c.Region), log)
+		return api.NewHandler(service, api.NewSigV4(service), log)
 	}
 	log.Warn("dev mode: signatures are not checked and every access key is its account's root user")
 	return api.MarkDev(api.NewHandler(service, api.NewDev(c.Account, c.Region), log))

@@ -2,9 +2,6 @@ package clients_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,77 +12,8 @@ import (
 	"github.com/kms11/kms11/integration/kms11test"
 )
 
-// cli is the AWS CLI v1 in a directory of its own.
-type cli struct {
-	python string
-	env    []string
-	dir    string
-}
-
-// command runs `aws kms args...` and gives its output and error output.
-func (c cli) command(t *testing.T, args ...string) (output, errors string, err error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), clientBound)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, c.python, append([]string{"-m", "awscli", "kms"}, args...)...)
-	cmd.Dir, cmd.Env = c.dir, c.env
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
-	return stdout.String(), stderr.String(), err
-}
-
-// ask runs a command that must succeed and decodes its JSON.
-func (c cli) ask(t *testing.T, into any, args ...string) {
-	t.Helper()
-	output, errors, err := c.command(t, args...)
-	if err != nil {
-		t.Fatalf("aws kms %s: %v\n%s", args[0], err, errors)
-	}
-	if into == nil {
-		return
-	}
-	if err := json.Unmarshal([]byte(output), into); err != nil {
-		t.Fatalf("aws kms %s: %v", args[0], err)
-	}
-	t.Logf("ok: aws kms %s", args[0])
-}
-
-// refused runs a command that must fail with this text.
-func (c cli) refused(t *testing.T, want string, args ...string) {
-	t.Helper()
-	_, errors, err := c.command(t, args...)
-	if err == nil || !strings.Contains(errors, want) {
-		t.Errorf("aws kms %s: %v, %q does not say %q", args[0], err, errors, want)
-	}
-}
-
-// write makes a file in the CLI's directory and gives the argument that sends its bytes.
-func (c cli) write(t *testing.T, name string, data []byte) (argument string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(c.dir, name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return "fileb://" + name
-}
-
-func decode(t *testing.T, text string) []byte {
-	t.Helper()
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 func TestCLI(t *testing.T) {
-	interpreter := python(t)
-	server := kms11test.Start(t)
-	aws := cli{python: interpreter, env: server.Env(t), dir: t.TempDir()}
-
-	type metadata struct {
-		KeyMetadata struct{ KeyId, Arn, KeyState, Description string }
-	}
+	aws := newCLI(t, kms11test.Start(t))
 	var made metadata
 	aws.ask(t, &made, "create-key", "--description", "by the CLI")
 	key := made.KeyMetadata

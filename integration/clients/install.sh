@@ -10,6 +10,7 @@ need() {
 	command -v "$1" >/dev/null 2>&1 || { echo "integration-deps: $1 is missing: install $2" >&2; exit 1; }
 }
 
+need openssl "OpenSSL 3 (the package openssl)"
 need python3 "Python 3.10 or newer with pip"
 if python3 "$here/check.py"; then
 	echo "integration-deps: using the Python clients of $(command -v python3)"

@@ -5,15 +5,16 @@ import (
 	"sync"
 )
 
-// A pairPool holds RSA data key pairs that were generated ahead, because one takes a token from a
-// fifth of a second to several. It holds handles only: the keys are session objects until they are
-// handed out. Sizes are added by the first request for them.
-type pairPool struct {
-	conn  *conn
+// A pool holds RSA pairs that were generated ahead, because one takes a token from a fifth of a
+// second to several. Sizes are added by the first request for them. It belongs to one conn.
+type pool[T any] struct {
 	bound int // pairs of each size
+	// generate makes a pair, drop ends one that nobody took.
+	generate func(context.Context, *keySpec) (T, error)
+	drop     func(T)
 
 	mu     sync.Mutex
-	ready  map[*keySpec][]dataPair
+	ready  map[*keySpec][]T
 	wanted []*keySpec // sizes that were asked for
 	worker bool       // a goroutine is filling
 	closed bool
@@ -22,10 +23,10 @@ type pairPool struct {
 	ctx    context.Context
 }
 
-// newPairPool makes an empty pool. It stays empty on a token with one session for long calls,
-// which must not wait for a pair that nobody asked for yet.
-func newPairPool(c *conn) *pairPool {
-	p := &pairPool{conn: c, bound: c.token.config.PairsAhead, ready: map[*keySpec][]dataPair{}}
+// newPool makes an empty pool. It stays empty on a token with one session for long calls, which
+// must not wait for a pair that nobody asked for yet.
+func newPool[T any](c *conn, generate func(context.Context, *keySpec) (T, error), drop func(T)) *pool[T] {
+	p := &pool[T]{bound: c.token.config.PairsAhead, generate: generate, drop: drop, ready: map[*keySpec][]T{}}
 	if cap(c.lanes[laneLong]) < 2 {
 		p.bound = 0
 	}
@@ -34,9 +35,9 @@ func newPairPool(c *conn) *pairPool {
 }
 
 // take gives a pair, if one is ready, and has the pool filled up.
-func (p *pairPool) take(k *keySpec) (pair dataPair, ok bool) {
+func (p *pool[T]) take(k *keySpec) (pair T, ok bool) {
 	if p.bound <= 0 || !isRSA(k.pair) {
-		return dataPair{}, false
+		return pair, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,33 +59,26 @@ func (p *pairPool) take(k *keySpec) (pair dataPair, ok bool) {
 
 // fill generates pairs, one after the other, until the bound is reached, the pool is closed, or
 // the token fails; the next take tries again.
-func (p *pairPool) fill() {
+func (p *pool[T]) fill() {
 	for {
 		k := p.next()
 		if k == nil {
 			return
 		}
-		err := p.conn.do(p.ctx, laneLong, func(s *session) error {
-			pair, err := s.dataPair(k, p.conn.token.abilities.Load().specs[k.spec])
-			if err != nil {
-				return err
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.ready[k] = append(p.ready[k], pair)
-			return nil
-		})
+		pair, err := p.generate(p.ctx, k)
+		p.mu.Lock()
 		if err != nil {
-			p.mu.Lock()
 			p.worker = false
 			p.mu.Unlock()
 			return
 		}
+		p.ready[k] = append(p.ready[k], pair)
+		p.mu.Unlock()
 	}
 }
 
 // next is the size to generate, smallest supply first, or nil if there is nothing to do any more.
-func (p *pairPool) next() *keySpec {
+func (p *pool[T]) next() *keySpec {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var least *keySpec
@@ -100,8 +94,8 @@ func (p *pairPool) next() *keySpec {
 	return least
 }
 
-// close ends the filling, after the pair in the making, and destroys what is there.
-func (p *pairPool) close() {
+// close ends the filling, after the pair in the making, and drops what is there.
+func (p *pool[T]) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -109,10 +103,7 @@ func (p *pairPool) close() {
 	p.idle.Wait()
 	for _, ready := range p.ready {
 		for _, pair := range ready {
-			_ = p.conn.do(context.Background(), laneLong, func(s *session) error { // gone with its session, if not so
-				_ = s.destroyObject(pair.public)
-				return s.destroyObject(pair.private)
-			})
+			p.drop(pair)
 		}
 	}
 	clear(p.ready)

@@ -1,0 +1,260 @@
+package hsm_test
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"testing"
+
+	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/hsm/hsmtest"
+	"github.com/kms11/kms11/kms"
+)
+
+// wrapOutside wraps material as somebody who imports it does, with the standard library alone.
+func wrapOutside(t testing.TB, spki []byte, algorithm kms.AlgorithmSpec, material []byte) []byte {
+	t.Helper()
+	key, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newHash := map[kms.AlgorithmSpec]func() hash.Hash{
+		kms.AlgorithmSpecRsaesOaepSha1: sha1.New, kms.AlgorithmSpecRsaAesKeyWrapSha1: sha1.New,
+		kms.AlgorithmSpecRsaesOaepSha256: sha256.New, kms.AlgorithmSpecRsaAesKeyWrapSha256: sha256.New,
+	}[algorithm]
+	oaep := func(message []byte) []byte {
+		out, err := rsa.EncryptOAEP(newHash(), rand.Reader, key.(*rsa.PublicKey), message, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if algorithm == kms.AlgorithmSpecRsaesOaepSha1 || algorithm == kms.AlgorithmSpecRsaesOaepSha256 {
+		return oaep(material)
+	}
+	ephemeral := make([]byte, 32)
+	_, _ = rand.Read(ephemeral)
+	return append(oaep(ephemeral), keyWrapPad(t, ephemeral, material)...)
+}
+
+// keyWrapPad is RFC 5649, section 4.1, for more than 8 bytes.
+func keyWrapPad(t testing.TB, kek, key []byte) []byte {
+	t.Helper()
+	block, err := aes.NewCipher(kek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wrapBlocks(block, key)
+}
+
+func wrapBlocks(block cipher.Block, key []byte) []byte {
+	var a [8]byte
+	binary.BigEndian.PutUint32(a[:], 0xa65959a6)
+	binary.BigEndian.PutUint32(a[4:], uint32(len(key)))
+	r := append(bytes.Clone(key), make([]byte, (8-len(key)%8)%8)...)
+	b := make([]byte, 16)
+	step := uint64(0)
+	for range 6 {
+		for i := 0; i < len(r); i += 8 {
+			step++
+			copy(b, a[:])
+			copy(b[8:], r[i:i+8])
+			block.Encrypt(b, b)
+			binary.BigEndian.PutUint64(a[:], binary.BigEndian.Uint64(b)^step)
+			copy(r[i:], b[8:])
+		}
+	}
+	return append(a[:], r...)
+}
+
+// importer wraps to one pair of a domain and imports.
+type importer struct {
+	t    testing.TB
+	d    *hsm.Domain
+	size kms.WrappingKeySpec
+	pair kms.Material
+}
+
+func newImporter(t testing.TB, d *hsm.Domain, size kms.WrappingKeySpec) *importer {
+	t.Helper()
+	pair, err := d.ImportPair(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &importer{t, d, size, pair}
+}
+
+func (i *importer) raw(spec kms.KeySpec, usage kms.KeyUsageType, algorithm kms.AlgorithmSpec, wrapped []byte) (kms.Material, error) {
+	return i.d.ImportKey(i.t.Context(), hsm.ImportRequest{
+		KeyRequest: hsm.KeyRequest{Spec: spec, Usage: usage, KeyID: "the key"},
+		Pair:       &i.pair, WrappingKey: i.size, Algorithm: algorithm, Wrapped: wrapped,
+	})
+}
+
+func (i *importer) bring(spec kms.KeySpec, usage kms.KeyUsageType, algorithm kms.AlgorithmSpec, material []byte) (kms.Material, error) {
+	i.t.Helper()
+	return i.raw(spec, usage, algorithm, wrapOutside(i.t, i.pair.PublicKey, algorithm, material))
+}
+
+var wrappingAlgorithms = []kms.AlgorithmSpec{
+	kms.AlgorithmSpecRsaesOaepSha1, kms.AlgorithmSpecRsaesOaepSha256,
+	kms.AlgorithmSpecRsaAesKeyWrapSha1, kms.AlgorithmSpecRsaAesKeyWrapSha256,
+}
+
+func pkcs8(t testing.TB, key any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func spkiOf(t testing.TB, key any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// TestImportPrivate brings private keys in by every way and uses them against the standard library.
+func TestImportPrivate(t *testing.T) {
+	token := hsmtest.Token(t)
+	d := hsmtest.Domain(t, token)
+	i := newImporter(t, d, kms.WrappingKeySpecRsa3072)
+	const sign, agree, decrypt = kms.KeyUsageTypeSignVerify, kms.KeyUsageTypeKeyAgreement, kms.KeyUsageTypeEncryptDecrypt
+	type known struct {
+		spec   kms.KeySpec
+		usage  kms.KeyUsageType
+		secret []byte
+		public []byte
+	}
+	var keys []known
+	for _, c := range []struct {
+		spec  kms.KeySpec
+		curve elliptic.Curve
+	}{{kms.KeySpecEccNistP256, elliptic.P256()}, {kms.KeySpecEccNistP384, elliptic.P384()}, {kms.KeySpecEccNistP521, elliptic.P521()}} {
+		for _, usage := range []kms.KeyUsageType{sign, agree} {
+			k, err := ecdsa.GenerateKey(c.curve, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, known{c.spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
+		}
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys = append(keys, known{edSpec, sign, pkcs8(t, private), spkiOf(t, public)})
+	for bits, spec := range map[int]kms.KeySpec{2048: kms.KeySpecRsa2048, 3072: kms.KeySpecRsa3072} {
+		k, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, usage := range []kms.KeyUsageType{sign, decrypt} {
+			keys = append(keys, known{spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
+		}
+	}
+	ids := map[string]string{}
+	for _, k := range keys {
+		row, _ := kms.SpecOf(k.spec)
+		for n, algorithm := range wrappingAlgorithms {
+			if n < 2 && row.Family == kms.FamilyRSA {
+				continue // too long for RSA
+			}
+			m, err := i.bring(k.spec, k.usage, algorithm, k.secret)
+			if err != nil {
+				t.Errorf("%s for %s by %s: %v", k.spec, k.usage, algorithm, err)
+				continue
+			}
+			if !bytes.Equal(m.PublicKey, k.public) {
+				t.Errorf("%s by %s: public key %x, want %x", k.spec, algorithm, m.PublicKey, k.public)
+			}
+			if first, ok := ids[string(k.public)]; ok && first != m.ID {
+				t.Errorf("%s by %s: another id", k.spec, algorithm)
+			}
+			ids[string(k.public)] = m.ID
+			use, _ := row.Use(k.usage)
+			useKey(t, d, &m, k.spec, use)
+			if err := d.Destroy(t.Context(), &m); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, o := range hsm.Objects(t, token) {
+		if o.Class == 4 && o.Extractable || o.Class == 3 && (!o.Sensitive || o.Extractable) {
+			t.Errorf("left behind: %s", o)
+		}
+	}
+}
+
+// macOutside is the MAC of "m" by the standard library.
+func macOutside(algorithm kms.MacAlgorithmSpec, key []byte) []byte {
+	for _, c := range macSpecs {
+		if c.algorithm == algorithm {
+			return goMAC(c.hash, key, []byte("m"))
+		}
+	}
+	return nil
+}
+
+// TestImportSecret brings secret keys of every length in by both ways of OAEP.
+func TestImportSecret(t *testing.T) {
+	token := hsmtest.Token(t)
+	d := hsmtest.Domain(t, token)
+	i := newImporter(t, d, kms.WrappingKeySpecRsa2048)
+	objects := len(hsm.Objects(t, token))
+	for _, spec := range kms.Specs() {
+		if spec.Import != kms.ImportRaw {
+			continue
+		}
+		for _, n := range []int{1, 16, 24, 27, 28, 29, 31, 32, 33, 47, 48, 63, 64, 65, 72, 100, 127, 128, 129, 136} {
+			material := make([]byte, n)
+			_, _ = rand.Read(material)
+			id := ""
+			for _, algorithm := range wrappingAlgorithms[:2] {
+				m, err := i.bring(spec.KeySpec, spec.Uses[0].Usage, algorithm, material)
+				if n < spec.ImportMin || n > spec.ImportMax {
+					if !errors.Is(err, hsm.ErrBadMaterial) {
+						t.Errorf("%s, %d bytes by %s: %v", spec.KeySpec, n, algorithm, err)
+					}
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s, %d bytes by %s: %v", spec.KeySpec, n, algorithm, err)
+					continue
+				}
+				if id != "" && id != m.ID {
+					t.Errorf("%s, %d bytes: another id by %s", spec.KeySpec, n, algorithm)
+				}
+				id = m.ID
+				if spec.Family == kms.FamilyHMAC {
+					got, err := d.GenerateMac(t.Context(), &m, spec.Uses[0].Mac[0], []byte("m"))
+					if want := macOutside(spec.Uses[0].Mac[0], material); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%s, %d bytes by %s: MAC %x, want %x, %v", spec.KeySpec, n, algorithm, got, want, err)
+					}
+				}
+				if err := d.Destroy(t.Context(), &m); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	if n := len(hsm.Objects(t, token)); n != objects {
+		t.Errorf("%d objects, %d before", n, objects)
+	}
+}

@@ -1,0 +1,55 @@
+package ops
+
+import (
+	"slices"
+
+	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
+)
+
+// putRotation writes a key whose material or schedule changed and hands both to its replicas, which
+// share them (AWS KMS Developer Guide, "Multi-Region keys in AWS KMS: shared properties"). As it is
+// one transaction, no Region encrypts with material that another one lacks.
+func putRotation(tx *keystore.Tx, primary *keystore.KeyRecord) error {
+	if err := tx.PutKey(primary); err != nil {
+		return err
+	}
+	return eachRelative(tx.Key, primary, func(relative *keystore.KeyRecord) error {
+		replica := relative.Clone()
+		shared := primary.Clone()
+		replica.Rotation, replica.Current = shared.Rotation, shared.Current
+		if primary.Origin != kms.OriginTypeExternal {
+			replica.Materials = shared.Materials
+			return tx.PutKey(replica)
+		}
+		// Material is imported in each Region by itself, and may expire at different times.
+		for i := range replica.Materials {
+			m := &replica.Materials[i]
+			if same := sameMaterial(primary, m); same != nil {
+				m.Rotated, m.RotationType = same.Rotated, same.RotationType
+			}
+		}
+		return tx.PutKey(replica)
+	})
+}
+
+// heldByAll says whether every related key of an imported one has this material too.
+func heldByAll(get keyGetter, r *keystore.KeyRecord, m *keystore.KeyMaterial) (bool, error) {
+	all := true
+	err := eachRelative(get, r, func(relative *keystore.KeyRecord) error {
+		theirs := sameMaterial(relative, m)
+		all = all && theirs != nil && theirs.Present()
+		return nil
+	})
+	return all, err
+}
+
+// sameMaterial gives a record's own entry for a material of a related key, nil if it has none.
+// Ciphertexts name the ordinal, so that is the same in every Region, as the id is.
+func sameMaterial(r *keystore.KeyRecord, m *keystore.KeyMaterial) *keystore.KeyMaterial {
+	i := slices.IndexFunc(r.Materials, func(o keystore.KeyMaterial) bool { return o.ID == m.ID && o.Ordinal == m.Ordinal })
+	if i < 0 {
+		return nil
+	}
+	return &r.Materials[i]
+}
