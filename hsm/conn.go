@@ -30,6 +30,11 @@ type conn struct {
 	stale       atomic.Bool
 	dead        chan struct{} // closed when stale
 	loaded      sync.Map      // *member to *loaded: the objects of each domain
+
+	// resting is held while resident keys are made, destroyed or searched for. SoftHSM 2.6.1 reads
+	// the file of an object that another session is still writing, and then now and then fails to
+	// make it, with CKR_GENERAL_ERROR or CKR_TEMPLATE_INCONSISTENT.
+	resting sync.Mutex
 }
 
 // errStale means that the conn was replaced: take the token's present one and do it again.

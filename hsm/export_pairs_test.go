@@ -81,3 +81,20 @@ func PairsReady(t testing.TB, d *Domain) int {
 	}
 	return n
 }
+
+// ImportPairsReady is the number of import pairs that wait.
+func ImportPairsReady(t testing.TB, d *Domain) int {
+	t.Helper()
+	c, err := d.members[0].token.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := d.members[0].on(c).imports
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, ready := range p.ready {
+		n += len(ready)
+	}
+	return n
+}

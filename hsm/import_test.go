@@ -13,9 +13,13 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"hash"
+	"math/big"
 	"testing"
+
+	"github.com/miekg/pkcs11"
 
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/hsm/hsmtest"
@@ -130,19 +134,19 @@ func spkiOf(t testing.TB, key any) []byte {
 	return der
 }
 
-// TestImportPrivate brings private keys in by every way and uses them against the standard library.
-func TestImportPrivate(t *testing.T) {
-	token := hsmtest.Token(t)
-	d := hsmtest.Domain(t, token)
-	i := newImporter(t, d, kms.WrappingKeySpecRsa3072)
+// A knownPair is a private key that was made outside.
+type knownPair struct {
+	spec   kms.KeySpec
+	usage  kms.KeyUsageType
+	secret []byte // PKCS#8
+	public []byte // SPKI
+}
+
+// knownPairs are keys of every spec and usage.
+func knownPairs(t testing.TB) []knownPair {
+	t.Helper()
 	const sign, agree, decrypt = kms.KeyUsageTypeSignVerify, kms.KeyUsageTypeKeyAgreement, kms.KeyUsageTypeEncryptDecrypt
-	type known struct {
-		spec   kms.KeySpec
-		usage  kms.KeyUsageType
-		secret []byte
-		public []byte
-	}
-	var keys []known
+	var keys []knownPair
 	for _, c := range []struct {
 		spec  kms.KeySpec
 		curve elliptic.Curve
@@ -152,51 +156,108 @@ func TestImportPrivate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			keys = append(keys, known{c.spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
+			keys = append(keys, knownPair{c.spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
 		}
 	}
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys = append(keys, known{edSpec, sign, pkcs8(t, private), spkiOf(t, public)})
-	for bits, spec := range map[int]kms.KeySpec{2048: kms.KeySpecRsa2048, 3072: kms.KeySpecRsa3072} {
+	keys = append(keys, knownPair{edSpec, sign, pkcs8(t, private), spkiOf(t, public)})
+	for bits, spec := range map[int]kms.KeySpec{2048: kms.KeySpecRsa2048, 3072: kms.KeySpecRsa3072, 4096: kms.KeySpecRsa4096} {
 		k, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, usage := range []kms.KeyUsageType{sign, decrypt} {
-			keys = append(keys, known{spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
+			keys = append(keys, knownPair{spec, usage, pkcs8(t, k), spkiOf(t, k.Public())})
 		}
 	}
-	ids := map[string]string{}
-	for _, k := range keys {
-		row, _ := kms.SpecOf(k.spec)
-		for n, algorithm := range wrappingAlgorithms {
-			if n < 2 && row.Family == kms.FamilyRSA {
-				continue // too long for RSA
-			}
-			m, err := i.bring(k.spec, k.usage, algorithm, k.secret)
-			if err != nil {
-				t.Errorf("%s for %s by %s: %v", k.spec, k.usage, algorithm, err)
-				continue
-			}
-			if !bytes.Equal(m.PublicKey, k.public) {
-				t.Errorf("%s by %s: public key %x, want %x", k.spec, algorithm, m.PublicKey, k.public)
-			}
-			if first, ok := ids[string(k.public)]; ok && first != m.ID {
-				t.Errorf("%s by %s: another id", k.spec, algorithm)
-			}
-			ids[string(k.public)] = m.ID
-			use, _ := row.Use(k.usage)
-			useKey(t, d, &m, k.spec, use)
-			if err := d.Destroy(t.Context(), &m); err != nil {
-				t.Error(err)
+	return append(keys, knownKoblitz()...)
+}
+
+// knownKoblitz are two keys on secp256k1, 2 and the order less 2, whose points differ in the sign of
+// y only. The PKCS#8 forms do not hold the public key. The point 2G is the well-known one.
+func knownKoblitz() []knownPair {
+	const (
+		info = "303e020100301006072a8648ce3d020106052b8104000a0427302502010104" + "20"
+		spki = "3056301006072a8648ce3d020106052b8104000a034200" + "04"
+		x    = "c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5"
+		y    = "1ae168fea63dc339a3c58419466ceaeef7f632653266d0e1236431a950cfe52a"
+		p    = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"
+		n    = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+	)
+	number := func(s string) *big.Int { i, _ := new(big.Int).SetString(s, 16); return i }
+	bytesOf := func(head string, numbers ...*big.Int) []byte {
+		out, _ := hex.DecodeString(head)
+		for _, i := range numbers {
+			out = append(out, i.FillBytes(make([]byte, 32))...)
+		}
+		return out
+	}
+	two := big.NewInt(2)
+	return []knownPair{
+		{kms.KeySpecEccSecgP256k1, kms.KeyUsageTypeSignVerify, bytesOf(info, two), bytesOf(spki, number(x), number(y))},
+		{kms.KeySpecEccSecgP256k1, kms.KeyUsageTypeSignVerify, bytesOf(info, new(big.Int).Sub(number(n), two)),
+			bytesOf(spki, number(x), new(big.Int).Sub(number(p), number(y)))},
+	}
+}
+
+// importable says whether material may be wrapped in this way at all.
+func importable(k knownPair, algorithm kms.AlgorithmSpec, size kms.WrappingKeySpec) bool {
+	row, _ := kms.SpecOf(k.spec)
+	twoSteps := algorithm == kms.AlgorithmSpecRsaAesKeyWrapSha1 || algorithm == kms.AlgorithmSpecRsaAesKeyWrapSha256
+	return twoSteps || row.Family != kms.FamilyRSA && (k.spec != kms.KeySpecEccNistP521 || size != kms.WrappingKeySpecRsa2048)
+}
+
+// TestImportPrivate brings private keys of every spec in by every way, to wrapping keys of every
+// size, and uses them against the standard library.
+func TestImportPrivate(t *testing.T) {
+	token := hsmtest.Token(t)
+	d := hsmtest.Domain(t, token)
+	keys, ids := knownPairs(t), map[string]string{}
+	for _, size := range []kms.WrappingKeySpec{kms.WrappingKeySpecRsa2048, kms.WrappingKeySpecRsa3072, kms.WrappingKeySpecRsa4096} {
+		i := newImporter(t, d, size)
+		for _, k := range keys {
+			for _, algorithm := range wrappingAlgorithms {
+				if !importable(k, algorithm, size) {
+					continue
+				}
+				m, err := i.bring(k.spec, k.usage, algorithm, k.secret)
+				if err != nil {
+					t.Errorf("%s for %s by %s: %v", k.spec, k.usage, algorithm, err)
+					continue
+				}
+				if !bytes.Equal(m.PublicKey, k.public) {
+					t.Errorf("%s by %s: public key %x, want %x", k.spec, algorithm, m.PublicKey, k.public)
+				}
+				if first, ok := ids[string(k.public)]; ok && first != m.ID {
+					t.Errorf("%s by %s: another id", k.spec, algorithm)
+				}
+				ids[string(k.public)] = m.ID
+				if (len(m.ObjectID) > 0) != (k.spec == edSpec) || (len(m.Blob) > 0) == (k.spec == edSpec) {
+					t.Errorf("%s: blob of %d bytes, object %x", k.spec, len(m.Blob), m.ObjectID)
+				}
+				row, _ := kms.SpecOf(k.spec)
+				use, _ := row.Use(k.usage)
+				useKey(t, d, &m, k.spec, use)
+				if err := d.Destroy(t.Context(), &m); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	}
+	if len(ids) != len(keys)-3 { // each RSA key has two usages
+		t.Errorf("%d ids for %d keys", len(ids), len(keys))
+	}
+	wantClosed(t, token)
+}
+
+// wantClosed wants no key in the token that may leave it or be read.
+func wantClosed(t testing.TB, token *hsm.Token) {
+	t.Helper()
 	for _, o := range hsm.Objects(t, token) {
-		if o.Class == 4 && o.Extractable || o.Class == 3 && (!o.Sensitive || o.Extractable) {
+		if o.Class != pkcs11.CKO_PUBLIC_KEY && (!o.Sensitive || o.Extractable || o.ValueErr == nil) {
 			t.Errorf("left behind: %s", o)
 		}
 	}

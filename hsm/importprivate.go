@@ -57,6 +57,8 @@ func (i *importing) resident(u use, components []*attribute, spki []byte) (kms.M
 	if !i.parses(spki) {
 		return kms.Material{}, badMaterial(i.row)
 	}
+	i.loaded.conn.resting.Lock()
+	defer i.loaded.conn.resting.Unlock()
 	// What an earlier run of this, cut short by a lost session, left behind.
 	if _, err := i.removeResident(i.where.id); err != nil {
 		return kms.Material{}, err

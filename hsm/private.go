@@ -85,6 +85,8 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 				return err
 			}
 			if resident {
+				l.conn.resting.Lock()
+				defer l.conn.resting.Unlock()
 				// What an earlier run of this, cut short by a lost session, left behind.
 				if _, err := s.removeResident(where.id); err != nil {
 					return err

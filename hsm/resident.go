@@ -103,6 +103,8 @@ func (l *loaded) resident(ctx context.Context, id []byte, k pairKind, u use) (ob
 	}
 	var o object
 	err := l.conn.do(ctx, laneHold, func(s *session) error {
+		l.conn.resting.Lock()
+		defer l.conn.resting.Unlock()
 		found, err := s.findResident(id)
 		if err != nil {
 			return err
@@ -160,6 +162,8 @@ func (d *Domain) Destroy(ctx context.Context, m *kms.Material) error {
 		return at.use(ctx, func(l *loaded) error {
 			l.residents.Delete(string(m.ObjectID))
 			return l.conn.do(ctx, laneHold, func(s *session) error {
+				l.conn.resting.Lock()
+				defer l.conn.resting.Unlock()
 				if there, err := s.removeResident(m.ObjectID); there || err != nil {
 					return err
 				}

@@ -131,7 +131,11 @@ func (m *member) health(ctx context.Context) error {
 		if l == nil {
 			return errors.New("the domain is closed")
 		}
-		return c.healthy(c.do(ctx, laneHold, l.holds))
+		return c.healthy(c.do(ctx, laneHold, func(s *session) error {
+			c.resting.Lock()
+			defer c.resting.Unlock()
+			return l.holds(s)
+		}))
 	})
 	if err != nil {
 		return fmt.Errorf("token %s: %w", m.token.config.URI, err)

@@ -243,8 +243,8 @@ func (tx *Tx) CreateKey(r *KeyRecord) error {
 	return tx.replaceDue(nil, r)
 }
 
-// DeleteKey removes a key's record, its aliases and what is due for it, ErrNotFound if there is no
-// such key.
+// DeleteKey removes a key's record, its aliases, its last use and what is due for it, ErrNotFound
+// if there is no such key.
 func (tx *Tx) DeleteKey(id KeyID) error {
 	r, err := tx.Key(id)
 	if err != nil {
@@ -259,6 +259,9 @@ func (tx *Tx) DeleteKey(id KeyID) error {
 		if err := remove(tx, alias.place()); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
+	}
+	if err := tx.deleteLastUsage(id); err != nil {
+		return err
 	}
 	return tx.replaceDue(r, nil)
 }

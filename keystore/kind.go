@@ -31,6 +31,8 @@ var (
 	retiringKind   = kind[retiringRecord]{code: 9, version: 1, place: (*retiringRecord).place, prepare: (*retiringRecord).prepare}
 	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
+
+	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
 )
 
 // encode gives the content of a record.

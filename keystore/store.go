@@ -100,6 +100,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Created is when the store was made. It never changes and is known without reading.
+func (s *Store) Created() time.Time { return s.header.Load().Created }
+
 // Header reads and verifies the store's header.
 func (s *Store) Header(ctx context.Context) (Header, error) {
 	raw, err := readRawHeader(ctx, s.engine)

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/policy"
 )
 
@@ -10,6 +11,24 @@ type Call struct {
 	Operation string // set by the table of operations
 	Region    string // the Region of the request's signature
 	Caller    *Caller
+
+	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
+	// has two.
+	used [2]*keystore.KeyRecord
+}
+
+// begin makes the call one of an operation.
+func (c *Call) begin(operation string) {
+	c.Operation, c.used = operation, [2]*keystore.KeyRecord{}
+}
+
+// uses says that the request's success is a use of a key.
+func (c *Call) uses(k key) {
+	if c.used[0] == nil {
+		c.used[0] = k.KeyRecord
+	} else {
+		c.used[1] = k.KeyRecord
+	}
 }
 
 // Caller is who sent a request. It is shared between requests and never changed.

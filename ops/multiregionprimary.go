@@ -38,51 +38,40 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, call *Call, in *kms.U
 	if err := s.authorizeKey(&there, replica); err != nil {
 		return err
 	}
-	var promoted *keystore.KeyRecord
-	err = s.store.Update(ctx, func(tx *keystore.Tx) (err error) {
-		promoted, err = promote(tx, call.Operation, primary, replica)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	// The automatic rotation is the new primary's affair, and its date may have passed.
-	if promoted.DueBy(s.now()) {
-		s.wake()
-	}
-	return nil
+	return s.store.Update(ctx, func(tx *keystore.Tx) error { return promote(tx, call.Operation, primary, replica) })
 }
 
-// promote makes a replica the primary key, as the transaction sees both, and gives its new record.
-func promote(tx *keystore.Tx, operation string, primary, replica key) (*keystore.KeyRecord, error) {
+// promote makes a replica the primary key, as the transaction sees both. The entry of the
+// automatic rotation, which is derived from the primary's record, goes over with its date.
+func promote(tx *keystore.Tx, operation string, primary, replica key) error {
 	from, err := currentKey(tx, primary)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkPrimary(from); err != nil {
-		return nil, err
+		return err
 	}
 	to, err := currentKey(tx, replica)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, k := range []key{from, to} {
 		if err := checkState(k, operation); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	replicas := slices.Clone(from.MultiRegion.ReplicaRegions)
 	at := slices.Index(replicas, to.Region)
 	if at < 0 {
-		return nil, kms.NoSuchKey(kms.KeyARN(to.Region, to.Account, to.ID))
+		return kms.NoSuchKey(kms.KeyARN(to.Region, to.Account, to.ID))
 	}
 	replicas[at] = from.Region
 	promoted := to.Clone()
 	promoted.MultiRegion = placesOf(to.Region, to.Region, replicas)
 	if err := tx.PutKey(promoted); err != nil {
-		return nil, err
+		return err
 	}
-	return promoted, tellRelatives(tx, promoted)
+	return tellRelatives(tx, promoted)
 }
 
 // relative finds the related key in another Region.

@@ -3,6 +3,7 @@ package ops
 import (
 	"testing"
 
+	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -43,6 +44,12 @@ func TestUpdatePrimaryRegion(t *testing.T) {
 		_, err := us.try(c.op, c.in)
 		wantError(t, err, kms.UnsupportedOperationException, notPrimary)
 	}
+	// A request that found the old roles is refused by what the transaction sees.
+	h.at(oregon).get("EnableKey", in{"KeyId": key.KeyId})
+	err := h.store.Update(t.Context(), func(tx *keystore.Tx) error {
+		return promote(tx, "UpdatePrimaryRegion", keyOf(us.record(key.KeyId)), keyOf(h.at(oregon).record(key.KeyId)))
+	})
+	wantError(t, err, kms.UnsupportedOperationException, notPrimary)
 	eu.get("UpdatePrimaryRegion", in{"KeyId": key.KeyId, "PrimaryRegion": testRegion})
 	h.wantPlaces(key.KeyId, testRegion, ireland, oregon)
 }

@@ -33,16 +33,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	if err := s.checkRegion(primary, "ReplicaRegion", in.ReplicaRegion); err != nil {
 		return nil, err
 	}
-	if err := checkReplicable(primary, call.Operation); err != nil {
-		return nil, err
-	}
 	own := &keystore.KeyRecord{Region: in.ReplicaRegion, Created: s.now().UTC(), Description: in.Description}
-	if own.Tags, err = newTags(in.Tags); err != nil {
-		return nil, err
-	}
-	if own.Policy, err = newKeyPolicy(&creating, arn, in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
-		return nil, err
-	}
 	var replica *keystore.KeyRecord
 	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, primary)
@@ -50,6 +41,12 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 			return err
 		}
 		if err := checkReplicable(current, call.Operation); err != nil {
+			return err
+		}
+		if own.Tags, err = newTags(in.Tags); err != nil {
+			return err
+		}
+		if own.Policy, err = newKeyPolicy(&creating, arn, in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
 			return err
 		}
 		replica = replicaOf(current.KeyRecord, own)

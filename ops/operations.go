@@ -27,11 +27,12 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.Operation = name
+		call.begin(name)
 		out, err := method(s, ctx, call, in)
 		if err != nil {
 			return nil, err
 		}
+		s.noteUses(call)
 		return out, nil
 	}}
 }
@@ -43,7 +44,7 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.Operation = name
+		call.begin(name)
 		return nil, method(s, ctx, call, in)
 	}}
 }
@@ -89,7 +90,7 @@ func operations() []Operation {
 		operation("GenerateDataKeyWithoutPlaintext", (*Service).GenerateDataKeyWithoutPlaintext),
 		operation("GenerateMac", (*Service).GenerateMac),
 		operation("GenerateRandom", (*Service).GenerateRandom),
-		unsupported[kms.GetKeyLastUsageRequest]("GetKeyLastUsage"),
+		operation("GetKeyLastUsage", (*Service).GetKeyLastUsage),
 		operation("GetKeyPolicy", (*Service).GetKeyPolicy),
 		operation("GetKeyRotationStatus", (*Service).GetKeyRotationStatus),
 		operation("GetParametersForImport", (*Service).GetParametersForImport),

@@ -69,6 +69,7 @@ func (s *Service) destination(ctx context.Context, call *Call, in *kms.ReEncrypt
 	if err := s.authorizeUse(ctx, call, "ReEncryptTo", to.key, byGrant{tokens: in.GrantTokens, context: in.DestinationEncryptionContext}); err != nil {
 		return to, err
 	}
+	call.uses(to.key)
 	if err := s.checkUse(to.key, call.Operation, to.algorithm); err != nil {
 		return to, err
 	}

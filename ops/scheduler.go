@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kms11/kms11/keystore"
@@ -35,7 +36,13 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 // minute. Several nodes may run it over one store at once. What another node, or a request, puts
 // into the store while this one sleeps is seen within a minute of its time; what a request to this
 // one makes overdue is done at once.
+//
+// It also writes the last uses of keys to the store, every minute and once more when ctx has ended.
+// So it should end after the last request and before the store is closed.
 func (s *Service) Run(ctx context.Context) {
+	var writing sync.WaitGroup
+	writing.Go(func() { s.keepLastUses(ctx) })
+	defer writing.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

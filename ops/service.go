@@ -28,6 +28,7 @@ type Service struct {
 	policies   policyCache
 	callers    callerCache
 	overdue    chan struct{} // wakes Run; holds one
+	lastUses   *lastUses
 
 	attestation *attest.Verifier
 }
@@ -59,6 +60,7 @@ func New(c Config) *Service {
 		log:        c.Logger,
 		operations: make(map[string]Operation),
 		overdue:    make(chan struct{}, 1),
+		lastUses:   newLastUses(),
 
 		attestation: c.Attestation,
 	}

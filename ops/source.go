@@ -65,6 +65,7 @@ func (s *Service) source(ctx context.Context, call *Call, in sourceRequest) (sou
 	if err != nil {
 		return from, err
 	}
+	call.uses(from.key)
 	// AWS answers for a source key as for Decrypt: a key that cannot decrypt is the wrong key.
 	if err := kms.CheckUsage("Decrypt", from.key.arn, from.key.Usage); err != nil {
 		return from, err

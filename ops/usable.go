@@ -7,7 +7,7 @@ import (
 )
 
 // usable takes the KeyId of a cryptographic operation through resolution, authorisation, usage,
-// algorithm and state. The algorithm is never empty.
+// algorithm and state. The algorithm is never empty. If the request succeeds it is a use of the key.
 func (s *Service) usable(ctx context.Context, call *Call, keyID string, by byGrant, algorithm string) (key, error) {
 	k, err := s.resolve(ctx, call, keyID)
 	if err != nil {
@@ -16,6 +16,7 @@ func (s *Service) usable(ctx context.Context, call *Call, keyID string, by byGra
 	if err := s.authorizeUse(ctx, call, call.Operation, k, by); err != nil {
 		return k, err
 	}
+	call.uses(k)
 	return k, s.checkUse(k, call.Operation, algorithm)
 }
 
