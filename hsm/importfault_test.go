@@ -281,3 +281,39 @@ func TestImportPairs(t *testing.T) {
 		t.Errorf("a pair on SM2: %v", err)
 	}
 }
+
+// TestImportOnTwoTokens: what one token of a domain wrapped the other unwraps, and the id is the
+// same.
+func TestImportOnTwoTokens(t *testing.T) {
+	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
+	i := newImporter(t, hsmtest.Domain(t, tokens...), kms.WrappingKeySpecRsa2048)
+	k := knownPairs(t)[0]
+	ids := map[string]bool{}
+	for range 2 {
+		m, err := i.bring(k.spec, k.usage, kms.AlgorithmSpecRsaAesKeyWrapSha1, k.secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[m.ID] = true
+		for range 2 {
+			signature, err := i.d.Sign(t.Context(), &m, k.spec, kms.SigningAlgorithmSpecEcdsaSha256, hsm.SignInput{Message: []byte("m")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			public, err := x509.ParsePKIXPublicKey(k.public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest := sha256.Sum256([]byte("m"))
+			if !ecdsa.VerifyASN1(public.(*ecdsa.PublicKey), digest[:], signature) {
+				t.Error("another key signs")
+			}
+		}
+	}
+	if len(ids) != 1 {
+		t.Errorf("ids %v", ids)
+	}
+	for _, token := range tokens {
+		wantClosed(t, token)
+	}
+}

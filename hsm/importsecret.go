@@ -76,7 +76,7 @@ func (i *importing) wrapSecret(put func([]*attribute) (object, error), length in
 	if err == nil {
 		m.ID, err = i.checkSecret(put, &m)
 	}
-	if declined(err) {
+	if length == 0 && declined(err) {
 		err = badMaterial(i.row) // tokens refuse AES keys of odd lengths and HMAC keys that are too short
 	}
 	if err != nil {

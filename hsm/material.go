@@ -40,7 +40,7 @@ func (d *Domain) GenerateKey(ctx context.Context, r KeyRequest) (kms.Material, e
 	})
 }
 
-// WrapKey puts known material, an import, under the domain key: an object in the token, wrapped
+// WrapKey puts known material under the domain key: an object in the token, wrapped
 // and destroyed. material is the bytes of a secret key or the PKCS#8 DER of a private key; it is
 // wiped, whatever the outcome. The ID is random as with GenerateKey.
 func (d *Domain) WrapKey(ctx context.Context, r KeyRequest, material []byte) (kms.Material, error) {

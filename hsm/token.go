@@ -32,8 +32,8 @@ type Config struct {
 	// padding. Without it the token does the RSA step and the padding is taken off outside. It also
 	// refuses the import of key material that the token cannot take in unseen: docs/import.md.
 	ForbidPaddingOutside bool
-	// PairsAhead is the number of RSA data key pairs that are generated ahead for each size that
-	// was asked for; 0 is 2, a negative number is none.
+	// PairsAhead is the number of RSA pairs that are generated ahead, data key pairs and pairs for
+	// imports each, for each size that was asked for; 0 is 2, a negative number is none.
 	PairsAhead int
 	// Logger gets what happens in the background; nil discards it.
 	Logger *slog.Logger

@@ -26,7 +26,12 @@ func (s site) parameters(keyID, algorithm, pair string) *kms.GetParametersForImp
 // importing is a request to import material, wrapped out here. more adds to it or overrides it.
 func (s site) importing(keyID, algorithm, pair string, material []byte, more in) in {
 	s.t.Helper()
-	p := s.parameters(keyID, algorithm, pair)
+	return s.wrapped(s.parameters(keyID, algorithm, pair), keyID, algorithm, material, more)
+}
+
+// wrapped is importing with parameters that are there already.
+func (s site) wrapped(p *kms.GetParametersForImportResponse, keyID, algorithm string, material []byte, more in) in {
+	s.t.Helper()
 	request := in{"KeyId": keyID, "ImportToken": p.ImportToken, "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
 		"EncryptedKeyMaterial": wrapFor(s.t, p.PublicKey, algorithm, material)}
 	for name, value := range more {

@@ -70,19 +70,25 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *Call, in *kms.Imp
 		Algorithm:   token.algorithm,
 		Wrapped:     in.EncryptedKeyMaterial,
 	})
-	if errors.Is(err, hsm.ErrBadMaterial) {
+	switch {
+	case errors.Is(err, hsm.ErrBadMaterial):
 		return nil, incorrectMaterial(err)
-	}
-	if err != nil {
+	case errors.Is(err, hsm.ErrNotFound): // the domain key that wrapped the pair is gone
+		return nil, invalidImportToken(err)
+	case err != nil:
 		return nil, tokenError(err)
 	}
 	material.Created = now
 	came := keystore.KeyMaterial{Material: material, Description: in.KeyMaterialDescription, ExpirationModel: model, ValidTo: validTo}
 	err = s.store.Update(ctx, func(tx *keystore.Tx) error { return s.putImport(tx, call, k, in, came) })
+	// An object in the token that is there twice now goes, too.
+	abandoned := s.abandon(ctx, k.KeyID(), &material)
 	if err != nil {
-		return nil, errors.Join(err, s.abandon(ctx, k.KeyID(), &material))
+		return nil, errors.Join(err, abandoned)
 	}
-	s.wake() // for an object in the token that another one replaces
+	if abandoned != nil {
+		s.log.Warn("imported key material that was there already stays in the token", "key", k.arn, "error", abandoned)
+	}
 	return &kms.ImportKeyMaterialResponse{KeyId: k.arn, KeyMaterialId: material.ID}, nil
 }
 
@@ -118,13 +124,7 @@ func (s *Service) putImport(tx *keystore.Tx, call *Call, k key, in *kms.ImportKe
 		}
 		return putNamed(tx, changed)
 	}
-	m := &changed.Materials[i]
-	if len(m.ObjectID) > 0 {
-		if err := tx.PutDue(destruction(changed, &m.Material, s.now())); err != nil {
-			return err
-		}
-	}
-	importAgain(m, came)
+	importAgain(&changed.Materials[i], came)
 	settle(changed)
 	return putNamed(tx, changed)
 }
@@ -150,14 +150,16 @@ func appendImport(k key, came keystore.KeyMaterial) error {
 }
 
 // importAgain puts material that came back in its old place. What ciphertexts and clients know of
-// it stays, and so does a description that is not given again.
+// it stays, a description that is not given again, and the material itself if it was never away.
 func importAgain(m *keystore.KeyMaterial, came keystore.KeyMaterial) {
-	came.Ordinal, came.Created, came.Scheme = m.Ordinal, m.Created, m.Scheme
-	came.Rotated, came.RotationType = m.Rotated, m.RotationType
-	if came.Description == "" {
-		came.Description = m.Description
+	if !m.Present() {
+		came.Ordinal, came.Created, came.Scheme = m.Ordinal, m.Created, m.Scheme
+		m.Material = came.Material
 	}
-	*m = came
+	m.ExpirationModel, m.ValidTo = came.ExpirationModel, came.ValidTo
+	if came.Description != "" {
+		m.Description = came.Description
+	}
 }
 
 // settle gives a key the state that goes with its materials: PendingImport as long as one of those

@@ -12,7 +12,7 @@ import (
 
 const (
 	// lastUsesBound is how many keys may have a last use in memory that is not in the store yet. It
-	// is the AWS quota of keys in a Region; an entry takes about 250 bytes with what it refers to.
+	// is the AWS quota of keys in a Region; an entry takes about 350 bytes with what it refers to.
 	lastUsesBound = 100_000
 	// lastUsesCrowded is how many have them written before their time.
 	lastUsesCrowded = lastUsesBound / 2
@@ -39,15 +39,32 @@ type lastUses struct {
 }
 
 type lastUsesShard struct {
-	mu   sync.Mutex
-	uses map[keystore.KeyID]lastUse
-	_    [48]byte // a cache line for each
+	mu sync.Mutex
+	// entries are lists by key id: one string is hashed in half the time of a whole KeyID. Only the
+	// related keys of a multi-Region key share a list.
+	entries map[string]*lastUseEntry
+	_       [48]byte // a cache line for each
+}
+
+type lastUseEntry struct {
+	key  keystore.KeyID
+	use  lastUse
+	next *lastUseEntry
+}
+
+// find gives the entry of a key, nil if there is none.
+func (s *lastUsesShard) find(key keystore.KeyID) *lastUseEntry {
+	e := s.entries[key.ID]
+	for e != nil && e.key != key {
+		e = e.next
+	}
+	return e
 }
 
 func newLastUses() *lastUses {
 	l := &lastUses{seed: maphash.MakeSeed(), crowded: make(chan struct{}, 1)}
 	for i := range l.shards {
-		l.shards[i].uses = make(map[keystore.KeyID]lastUse)
+		l.shards[i].entries = make(map[string]*lastUseEntry)
 	}
 	return l
 }
@@ -62,9 +79,9 @@ func (l *lastUses) note(key keystore.KeyID, use lastUse) {
 	s := l.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.uses[key]; ok {
-		if !known.at.After(use.at) {
-			s.uses[key] = use
+	if e := s.find(key); e != nil {
+		if !e.use.at.After(use.at) {
+			e.use = use
 		}
 		return
 	}
@@ -79,15 +96,17 @@ func (l *lastUses) note(key keystore.KeyID, use lastUse) {
 		default:
 		}
 	}
-	s.uses[key] = use
+	s.entries[key.ID] = &lastUseEntry{key: key, use: use, next: s.entries[key.ID]}
 }
 
 func (l *lastUses) get(key keystore.KeyID) (lastUse, bool) {
 	s := l.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	use, ok := s.uses[key]
-	return use, ok
+	if e := s.find(key); e != nil {
+		return e.use, true
+	}
+	return lastUse{}, false
 }
 
 // drop removes an entry that has been written, unless the key was used again meanwhile.
@@ -95,9 +114,22 @@ func (l *lastUses) drop(key keystore.KeyID, written lastUse) {
 	s := l.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.uses[key] == written {
-		delete(s.uses, key)
-		l.entries.Add(-1)
+	if e := s.find(key); e == nil || e.use != written {
+		return
+	}
+	l.entries.Add(-1)
+	var rest *lastUseEntry
+	for e := s.entries[key.ID]; e != nil; {
+		next := e.next
+		if e.key != key {
+			e.next, rest = rest, e
+		}
+		e = next
+	}
+	if rest == nil {
+		delete(s.entries, key.ID)
+	} else {
+		s.entries[key.ID] = rest
 	}
 }
 
@@ -113,8 +145,10 @@ func (l *lastUses) list() []notedUse {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
-		for key, use := range s.uses {
-			all = append(all, notedUse{key, use})
+		for _, e := range s.entries {
+			for ; e != nil; e = e.next {
+				all = append(all, notedUse{e.key, e.use})
+			}
 		}
 		s.mu.Unlock()
 	}

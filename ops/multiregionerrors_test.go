@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/pkcs11"
+
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -69,10 +71,16 @@ func TestMultiRegionErrors(t *testing.T) {
 // TestResidentKeysAreSingleRegion: SoftHSM2 2.6.1 wraps no Ed25519 keys, so they stay where they are.
 func TestResidentKeysAreSingleRegion(t *testing.T) {
 	h := newHarness(t)
+	w := newWitness(t, h.domain)
 	const text = "KeySpec ECC_NIST_EDWARDS25519 is not supported for multi-Region keys: the token does not wrap such keys, so they cannot leave it."
 	request := in{"KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": signVerify, "MultiRegion": true}
+	keys := func() int { return len(w.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY))) }
+	before := keys()
 	_, err := h.invoke("CreateKey", request)
 	wantError(t, err, kms.UnsupportedOperationException, text)
+	if after := keys(); after != before {
+		t.Errorf("%d private keys are left in the token", after-before)
+	}
 	if keys := h.must("ListKeys", in{}).(*kms.ListKeysResponse).Keys; len(keys) != 0 {
 		t.Errorf("a key was made: %v", keys)
 	}

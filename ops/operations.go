@@ -20,7 +20,8 @@ type request[In any] interface {
 	Decode(body []byte) error
 }
 
-// operation is a row for a method with an output.
+// operation is a row for a method with an output. Its success is a use of the keys that the method
+// named by Call.uses.
 func operation[In, Out any, P request[In]](name string, method func(*Service, context.Context, *Call, *In) (*Out, error)) Operation {
 	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (any, error) {
 		in := new(In)

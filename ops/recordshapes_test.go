@@ -152,6 +152,9 @@ var (
 		"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
 		"material": {false, materialShape.check}}
 
+	lastUsageShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
+		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}}
+
 	// kinds are the records by the fourth level of their engine keys. levels says which members
 	// the levels repeat; a level that does not apply is empty, and "=" is an id that dueID makes.
 	kinds = map[string]struct {
@@ -164,6 +167,7 @@ var (
 		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}},
 		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}},
 		"due":        {6, dueShape, [5]string{"", "", "", "", "="}},
+		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}},
 	}
 )
 

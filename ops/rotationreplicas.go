@@ -33,9 +33,9 @@ func putRotation(tx *keystore.Tx, primary *keystore.KeyRecord) error {
 	})
 }
 
-// heldByAll says whether every related key of an imported one has this material too.
+// heldByAll says whether an imported key has this material of its, and every related key too.
 func heldByAll(get keyGetter, r *keystore.KeyRecord, m *keystore.KeyMaterial) (bool, error) {
-	all := true
+	all := m.Present()
 	err := eachRelative(get, r, func(relative *keystore.KeyRecord) error {
 		theirs := sameMaterial(relative, m)
 		all = all && theirs != nil && theirs.Present()

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/kms11/kms11/hsm/hsmtest"
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -91,6 +92,10 @@ func TestStoreReadOutside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.must("Encrypt", kms.EncryptRequest{KeyId: singleKey, Plaintext: []byte("used")})
+	if err := o.service.WriteLastUses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	o.close()
 	records := readBucket(t, o.path)
 
@@ -114,11 +119,11 @@ func TestStoreReadOutside(t *testing.T) {
 		}
 		count[kind]++
 	}
-	if want := map[string]int{"header": 1, "key": 2, "due": 2, "user": 1, "access-key": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
+	if want := map[string]int{"header": 1, "key": 2, "due": 2, "user": 1, "access-key": 1, "last-usage": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
 		t.Errorf("records by kind: %v, want %v", count, want)
 	}
-	// Creating the store is revision 1; three transactions followed.
-	if header.revision != 4 {
+	// Creating the store is revision 1; four transactions followed.
+	if header.revision != 5 {
 		t.Errorf("the store is at revision %d", header.revision)
 	}
 	o.checkDomain(header.content)
