@@ -5,7 +5,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -39,6 +38,7 @@ type Handler struct {
 	authenticator Authenticator
 	log           *slog.Logger
 	buffers       sync.Pool
+	checkup       checkup
 }
 
 // NewHandler makes the handler of the KMS API at "/" and of the health check at "/healthz".
@@ -142,10 +142,8 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 
 // health answers load balancers: 200 while the token and the store answer, else 503.
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
-	defer cancel()
 	status, text := http.StatusOK, "ok\n"
-	if err := h.service.Health(ctx); err != nil {
+	if err := h.checkup.result(r.Context(), h.service.Health); err != nil {
 		h.log.Warn("unhealthy", "error", err)
 		status, text = http.StatusServiceUnavailable, "unavailable\n"
 	}

@@ -37,6 +37,9 @@ func (s *Service) CreateAlias(ctx context.Context, call *Call, in *kms.CreateAli
 		if err != nil {
 			return err
 		}
+		if err := s.authorizeKey(call, current); err != nil {
+			return err
+		}
 		if err := checkState(current, call.Operation); err != nil {
 			return err
 		}
@@ -83,6 +86,9 @@ func (s *Service) UpdateAlias(ctx context.Context, call *Call, in *kms.UpdateAli
 		}
 		current, err := currentKey(tx, target)
 		if err != nil {
+			return err
+		}
+		if err := s.authorizeKey(call, current); err != nil {
 			return err
 		}
 		if err := checkAliasMove(old, current); err != nil {

@@ -86,10 +86,12 @@ func denial(r policy.Request, effect policy.Effect) error {
 type policyCache struct {
 	mu       sync.RWMutex
 	compiled map[string]*policy.Document
+	size     int // of the texts
 }
 
-// policyCacheBound is the number of different policies kept compiled.
-const policyCacheBound = 10_000
+// policyCacheBound is how many bytes of different policies are kept compiled. A compiled policy takes
+// up to some 20 times its text, if it has many small statements. AWS's default policy has 300 bytes.
+const policyCacheBound = 16 << 20
 
 func (c *policyCache) get(text string) (*policy.Document, error) {
 	c.mu.RLock()
@@ -104,10 +106,14 @@ func (c *policyCache) get(text string) (*policy.Document, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.compiled == nil || len(c.compiled) >= policyCacheBound {
-		c.compiled = make(map[string]*policy.Document)
+	if _, known := c.compiled[text]; known {
+		return document, nil
+	}
+	if c.compiled == nil || c.size+len(text) > policyCacheBound {
+		c.compiled, c.size = make(map[string]*policy.Document), 0
 	}
 	c.compiled[text] = document
+	c.size += len(text)
 	return document, nil
 }
 

@@ -34,7 +34,8 @@ func (s *Service) editKey(ctx context.Context, call *Call, keyID string, change 
 }
 
 // changeKey changes a key's record and gives the key as it is then: it authorises on the key as it
-// stands, then checks the state and applies the change to the record as the transaction sees it.
+// stands, then authorises again, checks the state and applies the change on the record as the
+// transaction sees it.
 // The change may be applied more than once, each time to a record that nobody else has.
 func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, change func(*keystore.KeyRecord) error) (key, error) {
 	k, err := s.resolve(ctx, call, keyID)
@@ -48,6 +49,10 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
+			return err
+		}
+		// The policy may have changed while this request waited for other writers.
+		if err := s.authorizeKey(call, current); err != nil {
 			return err
 		}
 		if err := checkState(current, call.Operation); err != nil {

@@ -15,6 +15,20 @@ const maxGrants = 50_000
 // CreateGrant implements the operation CreateGrant. With a name, a request that the same account
 // repeats gives the grant that is there, with a new token.
 func (s *Service) CreateGrant(ctx context.Context, call *Call, in *kms.CreateGrantRequest) (*kms.CreateGrantResponse, error) {
+	for {
+		out, err := s.createGrant(ctx, call, in)
+		if !errors.Is(err, errPolicyChanged) {
+			return out, err
+		}
+	}
+}
+
+// errPolicyChanged says that a key's policy is not the one that allowed the request any more.
+var errPolicyChanged = errors.New("the key policy has changed since the request was authorised")
+
+// createGrant is one attempt of CreateGrant. What allowed it is decided before the transaction,
+// which must not read the store beside itself; a policy that changed meanwhile is decided anew.
+func (s *Service) createGrant(ctx context.Context, call *Call, in *kms.CreateGrantRequest) (*kms.CreateGrantResponse, error) {
 	k, err := s.resolve(ctx, call, in.KeyId)
 	if err != nil {
 		return nil, err
@@ -40,10 +54,13 @@ func (s *Service) CreateGrant(ctx context.Context, call *Call, in *kms.CreateGra
 		if err != nil {
 			return err
 		}
+		if current.Policy != k.Policy {
+			return errPolicyChanged
+		}
 		if err := checkState(current, call.Operation); err != nil {
 			return err
 		}
-		made, err = createGrant(tx, current, asked, in.DryRun)
+		made, err = addGrant(tx, current, asked, in.DryRun)
 		return err
 	})
 	if err != nil {
@@ -56,9 +73,9 @@ func (s *Service) CreateGrant(ctx context.Context, call *Call, in *kms.CreateGra
 	return &kms.CreateGrantResponse{GrantToken: token, GrantId: made.ID}, nil
 }
 
-// createGrant writes a grant, unless it was asked for before by the same name, and gives the one
+// addGrant writes a grant, unless it was asked for before by the same name, and gives the one
 // that is there then.
-func createGrant(tx *keystore.Tx, k key, asked *keystore.GrantRecord, dryRun bool) (keystore.GrantID, error) {
+func addGrant(tx *keystore.Tx, k key, asked *keystore.GrantRecord, dryRun bool) (keystore.GrantID, error) {
 	if asked.Name != "" {
 		earlier, err := tx.GrantLike(asked)
 		if err != nil && !errors.Is(err, keystore.ErrNotFound) {

@@ -21,9 +21,9 @@ type byGrant struct {
 // request's grant tokens must be genuine in any case. The action is the operation, or ReEncryptFrom
 // or ReEncryptTo.
 func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k key, by byGrant) error {
-	named, err := s.openGrantTokens(ctx, call, by.tokens)
-	if err != nil {
-		return err
+	named, badToken := s.openGrantTokens(ctx, call, by.tokens)
+	if badToken != nil && k.Account == call.Caller.Principal.Account {
+		return badToken
 	}
 	request, effect, err := s.evaluate(call, action, k)
 	if err != nil {
@@ -33,11 +33,17 @@ func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k
 		granted, err := s.granted(ctx, call, k, named, request, policy.GrantRequest{
 			Operation: kms.GrantOperation(action), Context: by.context, New: by.create,
 		})
-		if granted || err != nil {
+		if err != nil {
 			return err
 		}
+		if granted {
+			effect = policy.Allowed
+		}
 	}
-	return denial(request, effect)
+	if effect != policy.Allowed {
+		return denial(request, effect)
+	}
+	return badToken // not before: whether a key of another account exists is not told
 }
 
 // granted says whether a grant on a key allows the caller a request: one that a grant token names,

@@ -42,11 +42,14 @@ func (s *Service) retiredGrant(ctx context.Context, call *Call, in *kms.RetireGr
 	case in.GrantToken != "" || !byID:
 		return keystore.GrantID{}, kms.Errorf(kms.ValidationException, "Specify either GrantToken, or KeyId and GrantId.")
 	}
+	if err := checkGrantID(in.GrantId); err != nil {
+		return keystore.GrantID{}, err
+	}
 	k, err := s.resolve(ctx, call, in.KeyId)
 	if err != nil {
 		return keystore.GrantID{}, err
 	}
-	return keystore.GrantID{Key: k.KeyID(), ID: in.GrantId}, checkGrantID(in.GrantId)
+	return keystore.GrantID{Key: k.KeyID(), ID: in.GrantId}, nil
 }
 
 // authorizeRetiring decides whether the caller may retire a grant: the retiring principal, the

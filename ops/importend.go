@@ -87,10 +87,14 @@ func expired(m *keystore.KeyMaterial, now time.Time) bool {
 	return m.Present() && !m.ValidTo.IsZero() && !m.ValidTo.After(now)
 }
 
-// unexpired gives a record as it is once what has expired by now is taken away, which the scheduler
+// present gives a record as it is once what has expired by now is taken away, which the scheduler
 // does within a minute: nobody uses material after its time.
-func unexpired(r *keystore.KeyRecord, now time.Time) *keystore.KeyRecord {
-	if r.Origin != kms.OriginTypeExternal || !slices.ContainsFunc(r.Materials, func(m keystore.KeyMaterial) bool { return expired(&m, now) }) {
+func (s *Service) present(r *keystore.KeyRecord) *keystore.KeyRecord {
+	if r.Origin != kms.OriginTypeExternal {
+		return r // most keys, without asking for the time
+	}
+	now := s.now()
+	if !slices.ContainsFunc(r.Materials, func(m keystore.KeyMaterial) bool { return expired(&m, now) }) {
 		return r
 	}
 	changed := r.Clone()

@@ -141,6 +141,29 @@ func importedKinds(t testing.TB) []importedKind {
 	return all
 }
 
+// TestImportLeavesNothing: an object in the token whose key does not take it is destroyed at once.
+func TestImportLeavesNothing(t *testing.T) {
+	h := newHarness(t)
+	us := h.at(testRegion)
+	_, ed, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	material, err := x509.MarshalPKCS8PrivateKey(ed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := h.external(in{"KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": signVerify, "MultiRegion": true})
+	_, err = us.try("ImportKeyMaterial", us.importing(key.KeyId, "RSAES_OAEP_SHA_1", "RSA_2048", material, nil))
+	if kms.AsError(err).Code != kms.UnsupportedOperationException || h.describe(key.KeyId).KeyState != kms.KeyStatePendingImport {
+		t.Errorf("material that cannot be in several Regions: %v", err)
+	}
+	w := newWitness(t, h.domain)
+	if n := len(w.find(pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true))); n != 3 {
+		t.Errorf("%d objects rest in the token", n)
+	}
+}
+
 // TestImportKinds imports a key of each kind, uses it against the standard library, takes it away,
 // refuses another one in its place and takes the same again. In the end nothing in the token can
 // leave it.

@@ -62,7 +62,7 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 	if err != nil {
 		return key{}, err
 	}
-	return key{unexpired(record, s.now()), arn.String()}, nil
+	return key{s.present(record), arn.String()}, nil
 }
 
 // resolveAlias finds the key that an alias stands for: two records, nearly always cached.
@@ -74,7 +74,7 @@ func (s *Service) resolveAlias(ctx context.Context, call *Call, action string, a
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(unexpired(record, s.now())), nil
+	return keyOf(s.present(record)), nil
 }
 
 func aliasID(alias kms.ARN) keystore.AliasID {

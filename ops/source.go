@@ -119,7 +119,7 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(unexpired(record, s.now())), nil
+	return keyOf(s.present(record)), nil
 }
 
 // errUnknownKey is the answer for a ciphertext of a key that the caller may not know of.

@@ -52,6 +52,9 @@ func Parse(text []byte) (*Document, error) {
 		ID        *string         `json:"Id"`
 		Statement json.RawMessage `json:"Statement"`
 	}
+	if err := checkNames(text); err != nil {
+		return nil, err
+	}
 	if err := strict(text, &top); err != nil {
 		return nil, err
 	}

@@ -96,6 +96,11 @@ func TestParseRefuses(t *testing.T) {
 		"principal type":       oneStatement(`"Effect":"Allow","Principal":{"Robot":"x"},"Action":"kms:*"`),
 		"condition of a map":   oneStatement(`"Effect":"Allow","Action":"kms:*","Condition":{"Bool":{"a":{"b":"c"}}}`),
 		"two documents":        delegating + delegating,
+		"effect twice":         oneStatement(`"Effect":"Deny","Effect":"Allow","Action":"kms:*"`),
+		"effect in lower case": oneStatement(`"Effect":"Deny","effect":"Allow","Action":"kms:*"`),
+		"condition taken back": oneStatement(`"Effect":"Allow","Action":"kms:*","Condition":{"Bool":{"a":"true"}},"condition":null`),
+		"null action":          oneStatement(`"Effect":"Allow","NotAction":null`),
+		"second statement":     `{"Statement":[{"Effect":"Deny","Action":"kms:*"}],"statement":[{"Effect":"Allow","Action":"kms:*"}]}`,
 	} {
 		if _, err := Parse([]byte(text)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: got %v", name, err)

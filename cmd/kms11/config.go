@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -157,17 +158,24 @@ var (
 	regionForm  = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
 )
 
+// maxSessions is far more than any token serves at once; a larger number is a mistake.
+const maxSessions = 1024
+
 // check refuses settings that cannot work or would not be safe.
 func (c *Config) check() error {
 	switch {
 	case c.Data == "":
 		return errors.New("config: data names a directory")
+	case strings.ContainsFunc(c.Data, unicode.IsControl):
+		return fmt.Errorf("config: data %q has a control character", c.Data)
 	case !accountForm.MatchString(c.Account):
 		return fmt.Errorf("config: account %q is not 12 digits", c.Account)
-	case !regionForm.MatchString(c.Region):
+	case !regionForm.MatchString(c.Region) || len(c.Region) > 32: // AWS: RegionType
 		return fmt.Errorf("config: region %q is not of the form us-east-1", c.Region)
 	case (c.TLS.Certificate == "") != (c.TLS.Key == ""):
 		return errors.New("config: tls needs both certificate and key")
+	case c.Sessions > maxSessions:
+		return fmt.Errorf("config: sessions is at most %d", maxSessions)
 	case c.Sessions < 0 || c.Handles < 0 || c.Run.Messages < 0 || c.Run.Seconds < 0:
 		return errors.New("config: sessions, handles, run.messages and run.seconds are not negative")
 	}

@@ -59,7 +59,7 @@ func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.L
 	if local && state.token {
 		return mismatchError{fmt.Errorf("there is a token already but no keystore: restore %s, or move %s away to begin anew", p.keystore, p.token)}
 	}
-	if err := begin(p); err != nil {
+	if err := begin(p, local); err != nil {
 		return err
 	}
 	if local {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/keystore/boltengine"
 )
 
 // Exit codes.
@@ -93,7 +94,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &mismatch), errors.Is(err, hsm.ErrWrongToken), errors.Is(err, keystore.ErrTampered):
+	case errors.As(err, &mismatch), errors.Is(err, hsm.ErrWrongToken), errors.Is(err, keystore.ErrTampered), errors.Is(err, boltengine.ErrDamaged):
 		return exitMismatch
 	case errors.Is(err, hsm.ErrPIN), errors.Is(err, hsm.ErrTokenDown), errors.Is(err, hsm.ErrUnsupported), errors.Is(err, hsm.ErrNotFound):
 		return exitToken

@@ -32,9 +32,13 @@ func (e *Engine) View(ctx context.Context, fn func(keystore.EngineTx) error) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return e.rename(e.db.View(func(btx *bbolt.Tx) error {
-		return fn(&tx{ctx: ctx, bucket: btx.Bucket(bucketName)})
-	}))
+	var btx *bbolt.Tx
+	t := &tx{ctx: ctx}
+	if err := guard(func() (err error) { btx, t.bucket, err = begin(e.db, false); return err }); err != nil {
+		return e.rename(err)
+	}
+	defer func() { _ = btx.Rollback() }() // a reading transaction has nothing to lose
+	return fn(t)
 }
 
 // Update implements keystore.Engine. fn runs once.
@@ -45,24 +49,36 @@ func (e *Engine) Update(ctx context.Context, fn func(keystore.EngineTx) error) e
 	}
 	defer release()
 
+	var btx *bbolt.Tx
 	t := &tx{ctx: ctx, writable: true}
-	done := false
-	err = e.db.Update(func(btx *bbolt.Tx) error {
-		t.bucket = btx.Bucket(bucketName)
-		if err := fn(t); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		done = true
-		return nil
-	})
-	if done {
-		// Also after a failed commit: the file may hold it all the same.
-		e.feeds.publish(t.written)
+	if err := guard(func() (err error) { btx, t.bucket, err = begin(e.db, true); return err }); err != nil {
+		return e.rename(err)
 	}
+	defer func() { _ = guard(btx.Rollback) }() // after a commit it does nothing
+	if err := fn(t); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err = guard(btx.Commit)
+	// Also after a failed commit: the file may hold it all the same.
+	e.feeds.publish(t.written)
 	return e.rename(err)
+}
+
+// begin starts a transaction on the bucket.
+func begin(db *bbolt.DB, writable bool) (*bbolt.Tx, *bbolt.Bucket, error) {
+	btx, err := db.Begin(writable)
+	if err != nil {
+		return nil, nil, err
+	}
+	bucket := btx.Bucket(bucketName)
+	if bucket == nil {
+		_ = btx.Rollback()
+		return nil, nil, ErrDamaged
+	}
+	return btx, bucket, nil
 }
 
 // Watch implements keystore.Engine. The file lock keeps other processes out, so the feed holds the
@@ -128,11 +144,18 @@ type tx struct {
 }
 
 func (t *tx) Get(key []byte) ([]byte, error) {
-	value := t.bucket.Get(key)
-	if value == nil {
-		return nil, keystore.ErrNotFound
+	var value []byte
+	err := guard(func() error {
+		value = t.bucket.Get(key)
+		if len(value) > 0 {
+			_ = value[0] | value[len(value)-1] // a value beyond the end of the file faults here
+		}
+		return nil
+	})
+	if err == nil && value == nil {
+		err = keystore.ErrNotFound
 	}
-	return value, nil
+	return value, err
 }
 
 func (t *tx) Put(key, value []byte) error {
@@ -143,7 +166,7 @@ func (t *tx) Put(key, value []byte) error {
 		return err
 	}
 	// bbolt copies the key but keeps the value until the commit.
-	if err := t.bucket.Put(key, append([]byte{}, value...)); err != nil {
+	if err := guard(func() error { return t.bucket.Put(key, append([]byte{}, value...)) }); err != nil {
 		return fmt.Errorf("writing %q: %w", key, err)
 	}
 	t.written = append(t.written, bytes.Clone(key))
@@ -154,7 +177,7 @@ func (t *tx) Delete(key []byte) error {
 	if !t.writable {
 		return keystore.ErrReadOnly
 	}
-	if err := t.bucket.Delete(key); err != nil {
+	if err := guard(func() error { return t.bucket.Delete(key) }); err != nil {
 		return fmt.Errorf("deleting %q: %w", key, err)
 	}
 	t.written = append(t.written, bytes.Clone(key))
@@ -164,7 +187,17 @@ func (t *tx) Delete(key []byte) error {
 func (t *tx) Scan(start, end []byte) iter.Seq2[keystore.Pair, error] {
 	return func(yield func(keystore.Pair, error) bool) {
 		c := t.bucket.Cursor()
-		for k, v := c.Seek(start); k != nil; k, v = c.Next() {
+		var k, v []byte
+		step := func() error { k, v = c.Seek(start); return nil }
+		for {
+			if err := guard(step); err != nil {
+				yield(keystore.Pair{}, err)
+				return
+			}
+			if k == nil {
+				return
+			}
+			step = func() error { k, v = c.Next(); return nil }
 			if end != nil && bytes.Compare(k, end) >= 0 {
 				return
 			}

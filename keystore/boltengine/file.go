@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -101,6 +102,7 @@ func syncDir(dir string) error {
 // it ErrLocked after two seconds, and if it is no keystore ErrDamaged. No file is created or
 // changed in any of these cases.
 func Open(path string) (e *Engine, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a file that is cut off
 	defer func() {
 		// bbolt panics on some kinds of damage. Nothing is running yet, so that is just an error.
 		if p := recover(); p != nil {
@@ -117,16 +119,26 @@ func Open(path string) (e *Engine, err error) {
 		return nil, fmt.Errorf("opening keystore %s: %w", path, translate(err))
 	}
 	db.AllocSize = growStep
-	err = db.View(func(tx *bbolt.Tx) error {
-		if tx.Bucket(bucketName) == nil {
-			return ErrDamaged
-		}
-		return nil
-	})
-	if err != nil {
+	if err := guard(func() error { return complete(db) }); err != nil {
 		return nil, fmt.Errorf("opening keystore %s: %w", path, errors.Join(err, db.Close()))
 	}
 	return &Engine{db: db, writer: make(chan struct{}, 1)}, nil
+}
+
+// complete looks whether the file has all its pages and the bucket.
+func complete(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(db.Path())
+		switch {
+		case err != nil:
+			return err
+		case tx.Bucket(bucketName) == nil:
+			return ErrDamaged
+		case info.Size() < tx.Size():
+			return fmt.Errorf("%w: it is cut off: %d bytes of %d", ErrDamaged, info.Size(), tx.Size())
+		}
+		return nil
+	})
 }
 
 // openExisting keeps bbolt from creating a file and from making a store of an empty one.
