@@ -23,6 +23,7 @@ type backend struct {
 	store  *keystore.Store
 	lock   *os.File
 	tlsKey *hsm.TLSKey
+	made   ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
 }

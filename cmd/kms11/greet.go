@@ -5,10 +5,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/kms11/kms11/ops"
 )
 
 // greet prints how to use the server that has just started.
-func greet(to io.Writer, c Config, p paths, endpoint string, created bool) error {
+func greet(to io.Writer, c Config, p paths, endpoint string, created bool, key ops.AccessKey) error {
 	credentials := "  . " + shellQuote(relative(p.adminEnv)) + "\n"
 	if c.Dev {
 		credentials = fmt.Sprintf("  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=unchecked AWS_REGION=%s AWS_DEFAULT_REGION=%s AWS_ENDPOINT_URL_KMS=%s\n",
@@ -22,7 +24,7 @@ func greet(to io.Writer, c Config, p paths, endpoint string, created bool) error
 		made = "its keys are in the configured token"
 	}
 	_, err := fmt.Fprintf(to, `kms11 serves the AWS KMS API on %s (account %s, Region %s); %s.
-Try it in another shell:
+%sTry it in another shell:
 
 %s  KEY=$(aws kms create-key --query KeyMetadata.KeyId --output text)
   echo 'hello token' > hello.txt
@@ -31,8 +33,21 @@ Try it in another shell:
   aws kms generate-data-key --key-id "$KEY" --key-spec AES_256
 
 Stop with Ctrl-C. The next start uses the same keys.
-`, endpoint, c.Account, c.Region, made, credentials)
+`, endpoint, c.Account, c.Region, made, shownOnce(to, key), credentials)
 	return err
+}
+
+// shownOnce shows a new access key to a person at a terminal. Output that goes elsewhere may be
+// kept, as a log or by a supervisor, and does not get the secret.
+func shownOnce(to io.Writer, key ops.AccessKey) string {
+	file, ok := to.(*os.File)
+	if !ok || key.ID == "" {
+		return ""
+	}
+	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The administrator's access key, shown this once: %s, secret %s\n", key.ID, key.Secret)
 }
 
 // relative shortens a path for reading, where that helps.

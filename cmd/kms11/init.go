@@ -29,7 +29,7 @@ func initCommand() *cli.Command {
 				_ = b.close()
 				return err
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "domain %s made; administrator's access key in %s\n", b.domain.Describe().ID, p.adminEnv)
+			_, err = fmt.Fprintf(c.App.Writer, "domain %s made; administrator's access key in %s\n%s", b.domain.Describe().ID, p.adminEnv, shownOnce(c.App.Writer, b.made))
 			if closeErr := b.close(); err == nil {
 				err = closeErr
 			}
@@ -70,11 +70,10 @@ func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.L
 	if err := b.openTokens(ctx, c, p, log); err != nil {
 		return err
 	}
-	key, err := b.create(ctx, c, p, log)
-	if err != nil {
+	if b.made, err = b.create(ctx, c, p, log); err != nil {
 		return err
 	}
-	if err := writeAdminEnv(p.adminEnv, adminEnv{accessKey: key, region: c.Region, endpoint: endpoint(c, c.Listen)}); err != nil {
+	if err := writeAdminEnv(p.adminEnv, adminEnv{accessKey: b.made, region: c.Region, endpoint: endpoint(c, c.Listen)}); err != nil {
 		return err
 	}
 	return finish(p)

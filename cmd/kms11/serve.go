@@ -82,8 +82,8 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	defer admin.Close()
 	server := api.NewServer(handler(c, service, log), log)
-	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "region", c.Region, "regions", c.Regions, "domain", b.domain.Describe().ID)
-	if err := greet(stdout, c, p, address, created); err != nil {
+	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "regions", append([]string{c.Region}, c.Regions...), "domain", b.domain.Describe().ID)
+	if err := greet(stdout, c, p, address, created, b.made); err != nil {
 		return err
 	}
 	return serveUntil(ctx, server, listener, log)
