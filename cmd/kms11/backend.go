@@ -95,6 +95,10 @@ func (b *backend) open(ctx context.Context, p paths) error {
 		return err
 	}
 	b.engine = engine
+	// A page that was lost would otherwise make its keys look as if they did not exist.
+	if err := engine.Check(ctx); err != nil {
+		return mismatchError{fmt.Errorf("keystore %s: %w: restore it from a backup", p.keystore, err)}
+	}
 	header, err := keystore.ReadHeader(ctx, b.engine)
 	if err != nil {
 		return mismatchError{fmt.Errorf("keystore %s: %w", p.keystore, err)}
