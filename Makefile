@@ -25,7 +25,7 @@ govulncheck := $(BIN)/tools/govulncheck
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install SoftHSM2 and a C compiler where they are missing
+deps: ## install SoftHSM2, a C compiler and OpenSSL where they are missing
 	@sh softhsm-config/deps.sh
 
 build: ## build bin/kms11

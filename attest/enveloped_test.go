@@ -41,7 +41,7 @@ func TestEnvelopedDataByHand(t *testing.T) {
 func TestEnvelopedDataWithOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Fatal("openssl is missing: install it with `apt-get install openssl`, or your system's equivalent")
+		t.Fatal("openssl is missing: run `make deps`")
 	}
 	key := recipientKey()
 	der, err := x509.MarshalPKCS8PrivateKey(key)

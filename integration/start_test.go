@@ -165,7 +165,7 @@ func TestTokenAndStoreMustBelongTogether(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(server.Dir, keystoreFile), []byte(strings.Repeat("nonsense ", 1000)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, server, exitFailure, keystoreFile)
+		refused(t, server, exitMismatch, keystoreFile)
 	})
 	t.Run("a wrong PIN", func(t *testing.T) {
 		server := stopped(t)

@@ -98,7 +98,7 @@ func FuzzOpenImportToken(f *testing.F) {
 // TestImportWithOpenSSL wraps as the AWS KMS Developer Guide shows it, with the openssl command.
 func TestImportWithOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Fatalf("%v: run `apt-get install openssl`", err)
+		t.Fatalf("%v: run `make deps`", err)
 	}
 	h := newHarness(t)
 	us := h.at(testRegion)

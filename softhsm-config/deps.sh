@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what `make test` and `make run` need and the machine lacks: SoftHSM2 and a C compiler
-# (the PKCS#11 binding is cgo). Does nothing, and needs no rights, where both are there.
+# Installs what `make test` and `make run` need and the machine lacks: SoftHSM2, a C compiler (the
+# PKCS#11 binding is cgo) and OpenSSL, against which tests check what the token makes. Does
+# nothing, and needs no rights, where all are there.
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -30,30 +31,32 @@ if [ -n "${SOFTHSM2_MODULE:-}" ] && [ ! -e "$SOFTHSM2_MODULE" ]; then
 fi
 softhsm=
 compiler=
+openssl=
 have_softhsm && have softhsm2-util || softhsm=softhsm2
 have_compiler || compiler="gcc libc6-dev"
-if [ -z "$softhsm$compiler" ]; then
+have openssl || openssl=openssl
+if [ -z "$softhsm$compiler$openssl" ]; then
 	exit 0
 fi
 
 if have apt-get; then
 	sudo=
 	if [ "$(id -u)" -ne 0 ]; then
-		have sudo || { echo "deps: become root and run: apt-get install $softhsm $compiler" >&2; exit 1; }
+		have sudo || { echo "deps: become root and run: apt-get install $softhsm $compiler $openssl" >&2; exit 1; }
 		sudo=sudo
 	fi
-	echo "deps: installing with apt-get: $softhsm $compiler"
+	echo "deps: installing with apt-get: $softhsm $compiler $openssl"
 	$sudo apt-get update -qq
 	# shellcheck disable=SC2086 # package names are to be split
-	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $softhsm $compiler
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $softhsm $compiler $openssl
 	exit 0
 fi
 cat >&2 <<MISSING
-deps: these are missing and this system has no apt-get: ${softhsm:+SoftHSM2 }${compiler:+a C compiler}
-  Fedora, RHEL:  dnf install softhsm gcc
-  Alpine:        apk add softhsm gcc musl-dev
-  Arch:          pacman -S softhsm gcc
-  macOS:         brew install softhsm && xcode-select --install
+deps: these are missing and this system has no apt-get: ${softhsm:+SoftHSM2 }${compiler:+a C compiler }${openssl:+OpenSSL}
+  Fedora, RHEL:  dnf install softhsm gcc openssl
+  Alpine:        apk add softhsm gcc musl-dev openssl
+  Arch:          pacman -S softhsm gcc openssl
+  macOS:         brew install softhsm openssl && xcode-select --install
 A SoftHSM2 that is elsewhere is named by SOFTHSM2_MODULE=/path/to/libsofthsm2.so
 MISSING
 exit 1
