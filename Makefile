@@ -32,7 +32,7 @@ build: ## build bin/kms11
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o $(BIN)/kms11 ./cmd/kms11
 
 run: deps build ## serve on LISTEN with the data directory DATA
-	$(BIN)/kms11 serve --data $(DATA) --listen $(LISTEN)
+	$(BIN)/kms11 serve --data '$(DATA)' --listen '$(LISTEN)'
 
 test: deps check ## check the code and run every test that needs only Go and SoftHSM2
 	$(with_token) $(GO) test -race -timeout 15m $(test_packages)

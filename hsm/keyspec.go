@@ -64,7 +64,7 @@ func rowOf(spec kms.KeySpec) (*keySpec, error) {
 	for i := range keySpecs {
 		if k := &keySpecs[i]; k.spec == spec {
 			if k.missing != "" {
-				return nil, fmt.Errorf("%w: key spec %s needs %s, a mechanism this version does not drive", ErrUnsupported, spec, k.missing)
+				return nil, fmt.Errorf("%w: it needs %s, which this version does not drive", ErrUnsupported, k.missing)
 			}
 			return k, nil
 		}

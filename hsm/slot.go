@@ -39,7 +39,7 @@ func (m *module) findSlot(u URI) (uint, pkcs11.TokenInfo, error) {
 	case 1:
 		return slot, found, nil
 	case 0:
-		return 0, found, fmt.Errorf("no token is %s: %w; present: %s", u, ErrNotFound, list(present))
+		return 0, found, fmt.Errorf("%w: no token matches the URI; present: %s", ErrNotFound, list(present))
 	default:
 		return 0, found, fmt.Errorf("%d tokens are %s, add serial or slot-id: %s", len(matches), u, list(matches))
 	}

@@ -80,7 +80,7 @@ type Token struct {
 func OpenToken(ctx context.Context, c Config) (*Token, error) {
 	m, err := loadModule(c.URI.ModulePath)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("token %s: %w", c.URI, err)
 	}
 	t := &Token{config: withDefaults(c), module: m, closing: make(chan struct{})}
 	t.quirks = c.Quirks

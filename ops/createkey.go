@@ -162,7 +162,7 @@ func (s *Service) checkOrigin(in *kms.CreateKeyRequest, spec kms.KeySpec, usage 
 
 func creationError(spec kms.KeySpec, err error) error {
 	if errors.Is(err, hsm.ErrUnsupported) {
-		return kms.Errorf(kms.UnsupportedOperationException, "KeySpec %s is not supported by the token: %v.", spec, err).Because(err)
+		return kms.Errorf(kms.UnsupportedOperationException, "KeySpec %s is not supported: %v.", spec, err).Because(err)
 	}
 	return tokenError(err)
 }

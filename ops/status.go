@@ -11,19 +11,16 @@ type Status struct {
 	Region   string `json:"region"`
 }
 
-// Status reads the store's header and names what the service serves.
+// Status names what the service serves and reads the store's header. With an error it holds what is
+// known without the store.
 func (s *Service) Status(ctx context.Context) (Status, error) {
+	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region}
 	header, err := s.store.Header(ctx)
 	if err != nil {
-		return Status{}, err
+		return status, err
 	}
-	return Status{
-		Domain:   header.Domain.ID,
-		StoreID:  header.StoreID,
-		Revision: header.Revision,
-		Account:  s.account,
-		Region:   s.region,
-	}, nil
+	status.StoreID, status.Revision = header.StoreID, header.Revision
+	return status, nil
 }
 
 // Health asks every token and the store whether they answer.

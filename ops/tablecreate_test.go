@@ -81,7 +81,7 @@ func testCreateKeyRefused(t *testing.T, k *keyring) {
 				case row.lacking != "":
 					_, err := k.invoke("CreateKey", request)
 					got := kms.AsError(err)
-					if got.Code != kms.UnsupportedOperationException || !strings.HasPrefix(got.Message, "KeySpec "+spec+" is not supported by the token: ") ||
+					if got.Code != kms.UnsupportedOperationException || !strings.HasPrefix(got.Message, "KeySpec "+spec+" is not supported: ") ||
 						!strings.Contains(got.Message, row.lacking) {
 						t.Errorf("%s %s: %v", spec, usage, err)
 					}

@@ -18,6 +18,8 @@ type adminEnv struct {
 
 func writeAdminEnv(path string, e adminEnv) error {
 	return writeFile(path, []byte(fmt.Sprintf(`# kms11 administrator. Source this file: . %s
+# An AWS_PROFILE that is set stands in the way: unset it.
+export AWS_SESSION_TOKEN=
 export AWS_ACCESS_KEY_ID=%s
 export AWS_SECRET_ACCESS_KEY=%s
 export AWS_REGION=%s

@@ -12,6 +12,7 @@ import (
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -65,7 +66,7 @@ func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.L
 			Logger:      log,
 		})
 		if err != nil {
-			return fmt.Errorf("token %s: %w", uri, err)
+			return tokenError{err}
 		}
 		b.tokens = append(b.tokens, token)
 	}
@@ -111,6 +112,24 @@ func (b *backend) open(ctx context.Context, p paths) error {
 	}
 	if b.store, err = keystore.Open(ctx, b.engine, b.domain, keystore.Options{}); err != nil {
 		return mismatchError{fmt.Errorf("keystore %s: %w", p.keystore, err)}
+	}
+	return nil
+}
+
+// checkAccount refuses an account or a partition that the keystore has no user in: the
+// administrator's access key would go on working in the account that the keystore was made with,
+// under settings that name another.
+func (b *backend) checkAccount(ctx context.Context, c Config) error {
+	if c.Dev {
+		return nil
+	}
+	partition := kms.PartitionOf(c.Region)
+	users, _, err := b.store.ScanUsers(ctx, partition, c.Account, "", 1)
+	if err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		return mismatchError{fmt.Errorf("the keystore has no user in account %s of partition %s: set account and region to what it was made with", c.Account, partition)}
 	}
 	return nil
 }

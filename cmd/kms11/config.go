@@ -147,7 +147,7 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 			field.SetBool(b)
 		}
 		if err != nil {
-			return fmt.Errorf("config: environment variable %s: %q is not a %s", name, text, field.Kind())
+			return fmt.Errorf("config: environment variable %s: %q is not of type %s", name, text, field.Kind())
 		}
 	}
 	return nil

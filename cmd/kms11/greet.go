@@ -16,6 +16,9 @@ func greet(to io.Writer, c Config, p paths, endpoint string, created bool, key o
 		credentials = fmt.Sprintf("  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=unchecked AWS_REGION=%s AWS_DEFAULT_REGION=%s AWS_ENDPOINT_URL_KMS=%s\n",
 			c.Account, c.Region, c.Region, endpoint)
 	}
+	if _, err := os.Stat(p.adminEnv); !c.Dev && os.IsNotExist(err) {
+		credentials = fmt.Sprintf("  . admin.env    # from where it was moved to; AWS_ENDPOINT_URL_KMS is now %s\n", endpoint)
+	}
 	made := "its keys are in the token it made before"
 	if created {
 		made = "it has made itself a token, a keystore and an administrator"
@@ -47,7 +50,7 @@ func shownOnce(to io.Writer, key ops.AccessKey) string {
 	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return ""
 	}
-	return fmt.Sprintf("The administrator's access key, shown this once: %s, secret %s\n", key.ID, key.Secret)
+	return fmt.Sprintf("The administrator's access key, kept in admin.env and not shown again: %s, secret %s\n", key.ID, key.Secret)
 }
 
 // relative shortens a path for reading, where that helps.

@@ -40,8 +40,7 @@ func initCommand() *cli.Command {
 
 // initialise makes token (if it is to be the data directory's own), domain, keystore and
 // administrator where there is nothing yet. What an interruption leaves in the data directory,
-// the next start clears away; domain objects left in a configured token harm nothing and are
-// listed by "kms11 hsm info".
+// the next start moves aside; domain objects left in a configured token harm nothing.
 func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.Logger) error {
 	if b.lock == nil {
 		if err := b.lockData(c.Data); err != nil {

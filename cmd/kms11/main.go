@@ -88,15 +88,21 @@ type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
 
+// tokenError says that a token could not be opened.
+type tokenError struct{ error }
+
+func (e tokenError) Unwrap() error { return e.error }
+
 func exitCode(err error) int {
 	var usage usageError
 	var mismatch mismatchError
+	var unopened tokenError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &mismatch), errors.Is(err, hsm.ErrWrongToken), errors.Is(err, keystore.ErrTampered), errors.Is(err, boltengine.ErrDamaged):
 		return exitMismatch
-	case errors.Is(err, hsm.ErrPIN), errors.Is(err, hsm.ErrTokenDown), errors.Is(err, hsm.ErrUnsupported), errors.Is(err, hsm.ErrNotFound):
+	case errors.As(err, &unopened), errors.Is(err, hsm.ErrPIN), errors.Is(err, hsm.ErrTokenDown), errors.Is(err, hsm.ErrUnsupported), errors.Is(err, hsm.ErrNotFound):
 		return exitToken
 	}
 	var token *hsm.Error

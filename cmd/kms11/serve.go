@@ -124,7 +124,10 @@ func (b *backend) start(ctx context.Context, c Config, p paths, log *slog.Logger
 	if err := b.openTokens(ctx, c, p, log); err != nil {
 		return false, err
 	}
-	return false, b.open(ctx, p)
+	if err := b.open(ctx, p); err != nil {
+		return false, err
+	}
+	return false, b.checkAccount(ctx, c)
 }
 
 // handler is the KMS API with the authentication that the configuration asks for.
@@ -147,8 +150,15 @@ func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {
 	return listener, nil
 }
 
-// endpoint is the URL at which clients reach an address.
+// endpoint is the URL at which clients reach an address. A listener on every address has no
+// address of its own that a client or a certificate could name: the first name of the certificate
+// stands for it, or localhost.
 func endpoint(c Config, address string) string {
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			address = net.JoinHostPort(certifiedName(c.TLS.Certificate), port)
+		}
+	}
 	if c.TLS.Certificate != "" {
 		return "https://" + address
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/urfave/cli/v2"
@@ -14,7 +14,7 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "ask the running server how it is",
-		Description: "Prints JSON: version, health, domain, store and token. Asks over the admin socket in the data directory, so it works for the server's own user only.",
+		Description: "Prints JSON: version, health and what is wrong, domain, store, account and Region; fails if the server is not healthy. Asks over the admin socket in the data directory, so it works for the server's own user only.",
 		Flags:       settingFlags(),
 		Action: func(c *cli.Context) error {
 			config, err := settings(c)
@@ -33,8 +33,17 @@ func statusCommand() *cli.Command {
 			if response.StatusCode != http.StatusOK {
 				return fmt.Errorf("the server answered %s", response.Status)
 			}
-			_, err = io.Copy(c.App.Writer, response.Body)
-			return err
+			var status api.Status
+			if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
+				return err
+			}
+			if err := printJSON(c.App.Writer, status); err != nil {
+				return err
+			}
+			if !status.Healthy {
+				return fmt.Errorf("the server is not healthy: %s", status.Problem)
+			}
+			return nil
 		},
 	}
 }

@@ -74,3 +74,26 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && key.Equal(b)
 }
+
+// certifiedName is the first DNS name of the PEM certificate in file that is no wildcard, or
+// localhost where there is none. A file that cannot be read is reported by openTLS.
+func certifiedName(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "localhost"
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return "localhost"
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "localhost"
+	}
+	for _, name := range certificate.DNSNames {
+		if !strings.HasPrefix(name, "*") {
+			return name
+		}
+	}
+	return "localhost"
+}
