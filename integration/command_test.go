@@ -19,7 +19,7 @@ func TestVersion(t *testing.T) {
 // TestInitThenServe makes everything by `init`; serve then makes nothing.
 func TestInitThenServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	output, code := kms11test.Command(t, "init", "--data", dir)
+	output, code := kms11test.Command(t, "init", "--data", dir, "--account", kms11test.Account)
 	if code != 0 || !strings.Contains(output, "admin.env") {
 		t.Fatalf("kms11 init left with %d and printed %s", code, output)
 	}
@@ -58,4 +58,22 @@ func TestStatus(t *testing.T) {
 	}
 	server.Stop(t)
 	wantRefusal(t, exitFailure, "no server answers", "status", "--data", server.Dir)
+}
+
+// TestAccountOfTheKeystore starts a server without an account, with the one that its keystore was
+// made for, and with another.
+func TestAccountOfTheKeystore(t *testing.T) {
+	const made, other = "444455556666", "777788889999"
+	dir := filepath.Join(t.TempDir(), "data")
+	if output, code := kms11test.Command(t, "init", "--data", dir, "--account", made); code != 0 {
+		t.Fatalf("kms11 init left with %d and printed %s", code, output)
+	}
+	for _, account := range []string{"", made} { // "" is the same as no flag
+		server := kms11test.StartIn(t, dir, "--account", account)
+		if key := createKey(t, server.Client(t)); *key.AWSAccountId != made {
+			t.Errorf("serve --account %q: made %s", account, *key.Arn)
+		}
+		server.Stop(t)
+	}
+	wantRefusal(t, exitMismatch, other, "serve", "--data", dir, "--listen", kms11test.FreeAddress(t), "--account", other)
 }

@@ -13,18 +13,10 @@ import (
 func (s *Store) FindKey(ctx context.Context, partition, region, id string) (*KeyRecord, error) {
 	var found *KeyID
 	err := s.engine.View(ctx, func(tx EngineTx) error {
-		scope := append(appendLevel(nil, partition), '/')
-		end := append(bytes.Clone(scope[:len(scope)-1]), '/'+1)
-		for start := scope; ; {
-			written, err := firstLevel(tx, start, end, len(scope))
-			if err != nil || written == nil {
-				return err
-			}
-			if found, err = ownedBy(tx, string(written), KeyID{Partition: partition, Region: region, ID: id}); found != nil || err != nil {
-				return err
-			}
-			start = append(append(bytes.Clone(scope), written...), '/'+1) // behind all of the account
-		}
+		return eachAccount(tx, partition, func(written string) (more bool, err error) {
+			found, err = ownedBy(tx, written, KeyID{Partition: partition, Region: region, ID: id})
+			return found == nil, err
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("finding key %s: %w", id, err)
@@ -35,12 +27,45 @@ func (s *Store) FindKey(ctx context.Context, partition, region, id string) (*Key
 	return s.Key(ctx, *found)
 }
 
-// ownedBy gives the key's name in the account of a written level, nil if the account does not have
-// it. "-" is the level of records that belong to no account.
-func ownedBy(tx EngineTx, written string, key KeyID) (*KeyID, error) {
-	if written == "-" {
-		return nil, nil
+// Accounts lists the accounts of a partition that have anything in the store, in their order. It
+// reads no records: see ScanKeys.
+func (s *Store) Accounts(ctx context.Context, partition string) (accounts []string, err error) {
+	err = s.engine.View(ctx, func(tx EngineTx) error {
+		accounts = nil
+		return eachAccount(tx, partition, func(written string) (bool, error) {
+			account, err := parseLevel(written)
+			accounts = append(accounts, account)
+			return true, err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing accounts: %w", err)
 	}
+	return accounts, nil
+}
+
+// eachAccount calls visit with the written level of each account of a partition until it says no.
+// "-" is the level of records that belong to no account: it is passed over.
+func eachAccount(tx EngineTx, partition string, visit func(written string) (more bool, err error)) error {
+	scope := append(appendLevel(nil, partition), '/')
+	end := append(bytes.Clone(scope[:len(scope)-1]), '/'+1)
+	for start := scope; ; {
+		written, err := firstLevel(tx, start, end, len(scope))
+		if err != nil || written == nil {
+			return err
+		}
+		if string(written) != "-" {
+			if more, err := visit(string(written)); !more || err != nil {
+				return err
+			}
+		}
+		start = append(append(bytes.Clone(scope), written...), '/'+1) // behind all of the account
+	}
+}
+
+// ownedBy gives the key's name in the account of a written level, nil if the account does not have
+// it.
+func ownedBy(tx EngineTx, written string, key KeyID) (*KeyID, error) {
 	var err error
 	if key.Account, err = parseLevel(written); err != nil {
 		return nil, err

@@ -21,6 +21,9 @@ func TestFindKey(t *testing.T) {
 	// What belongs to no account, or to accounts that hold no keys, is in the way of nothing.
 	rawPut(t, e, "aws/-/us-east-1/key/of-444455556666", []byte("x"))
 	rawPut(t, e, "aws/444455556666/-/user/u", []byte("x"))
+	if accounts, err := s.Accounts(t.Context(), "aws"); err != nil || len(accounts) != 3 || accounts[1] != "444455556666" {
+		t.Errorf("accounts %v, %v", accounts, err)
+	}
 	for id, account := range map[string]string{"of-111122223333": "111122223333", "of-444455556666": "444455556666", "shared-name": "777788889999"} {
 		key, err := s.FindKey(t.Context(), "aws", "us-east-1", id)
 		if err != nil || key.Account != account {

@@ -116,22 +116,32 @@ func (b *backend) open(ctx context.Context, p paths) error {
 	return nil
 }
 
-// checkAccount refuses an account or a partition that the keystore has no user in: the
-// administrator's access key would go on working in the account that the keystore was made with,
-// under settings that name another.
-func (b *backend) checkAccount(ctx context.Context, c Config) error {
-	if c.Dev {
+// settleAccount takes the account that the keystore was made with where none is set. It refuses
+// one that the keystore has no user in: the administrator's access key would go on working in its
+// own account under settings that name another.
+func (b *backend) settleAccount(ctx context.Context, c *Config) error {
+	if c.Dev && c.Account != "" {
 		return nil
 	}
 	partition := kms.PartitionOf(c.Region)
-	users, _, err := b.store.ScanUsers(ctx, partition, c.Account, "", 1)
+	accounts, err := b.store.Accounts(ctx, partition)
 	if err != nil {
 		return err
 	}
-	if len(users) == 0 {
-		return mismatchError{fmt.Errorf("the keystore has no user in account %s of partition %s: set account and region to what it was made with", c.Account, partition)}
+	for _, account := range accounts {
+		users, _, err := b.store.ScanUsers(ctx, partition, account, "", 1)
+		if err != nil {
+			return err
+		}
+		if len(users) > 0 && (c.Account == "" || c.Account == account) {
+			c.Account = account
+			return nil
+		}
 	}
-	return nil
+	if c.Account == "" {
+		return mismatchError{fmt.Errorf("the keystore has no user in partition %s: set region to what it was made with", partition)}
+	}
+	return mismatchError{fmt.Errorf("the keystore has no user in account %s of partition %s: leave account out, or set account and region to what it was made with", c.Account, partition)}
 }
 
 // create makes the domain's keys in the tokens, then the keystore, then the administrator, whose

@@ -31,7 +31,8 @@ type Config struct {
 	Data string `yaml:"data"`
 	// Listen is the address of the KMS endpoint. Any address but a loopback one needs TLS.
 	Listen string `yaml:"listen"`
-	// Account is the AWS account id of the server's administrator: 12 digits.
+	// Account is the AWS account id of the server's administrator: 12 digits. It is chosen when
+	// the keystore is made, 000000000000 unless set; after that it can be left out.
 	Account string `yaml:"account"`
 	// Region is the AWS Region that the endpoint serves, and the administrator's own.
 	Region string `yaml:"region"`
@@ -89,13 +90,15 @@ type LogConfig struct {
 	Format string `yaml:"format"`
 }
 
+// defaultAccount is the account of a keystore that is made without one being set.
+const defaultAccount = "000000000000"
+
 func defaultConfig() Config {
 	return Config{
-		Data:    "kms11-data",
-		Listen:  "127.0.0.1:8080",
-		Account: "000000000000",
-		Region:  "us-east-1",
-		Log:     LogConfig{Level: "info", Format: "text"},
+		Data:   "kms11-data",
+		Listen: "127.0.0.1:8080",
+		Region: "us-east-1",
+		Log:    LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -168,7 +171,7 @@ func (c *Config) check() error {
 		return errors.New("config: data names a directory")
 	case strings.ContainsFunc(c.Data, unicode.IsControl):
 		return fmt.Errorf("config: data %q has a control character", c.Data)
-	case !accountForm.MatchString(c.Account):
+	case c.Account != "" && !accountForm.MatchString(c.Account):
 		return fmt.Errorf("config: account %q is not 12 digits", c.Account)
 	case !regionForm.MatchString(c.Region) || len(c.Region) > 32: // AWS: RegionType
 		return fmt.Errorf("config: region %q is not of the form us-east-1", c.Region)

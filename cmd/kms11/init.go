@@ -14,7 +14,7 @@ func initCommand() *cli.Command {
 		Usage: "make the domain's keys in the configured tokens, the keystore and an administrator",
 		Description: "Makes what serve needs, once: the domain's three keys in every configured token, the keystore and the user admin, " +
 			"whose access key is written to admin.env in the data directory. Without configured tokens it makes a SoftHSM2 token in the data directory.",
-		Flags: settingFlags(),
+		Flags: append(settingFlags(), placeFlags()...),
 		Action: func(c *cli.Context) error {
 			config, err := settings(c)
 			if err != nil {
@@ -25,7 +25,7 @@ func initCommand() *cli.Command {
 				return err
 			}
 			b := &backend{}
-			if err := b.initialise(c.Context, config, p, newLogger(config.Log, c.App.ErrWriter)); err != nil {
+			if err := b.initialise(c.Context, &config, p, newLogger(config.Log, c.App.ErrWriter)); err != nil {
 				_ = b.close()
 				return err
 			}
@@ -41,7 +41,7 @@ func initCommand() *cli.Command {
 // initialise makes token (if it is to be the data directory's own), domain, keystore and
 // administrator where there is nothing yet. What an interruption leaves in the data directory,
 // the next start moves aside; domain objects left in a configured token harm nothing.
-func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.Logger) error {
+func (b *backend) initialise(ctx context.Context, c *Config, p paths, log *slog.Logger) error {
 	if b.lock == nil {
 		if err := b.lockData(c.Data); err != nil {
 			return err
@@ -58,6 +58,9 @@ func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.L
 	if local && state.token {
 		return mismatchError{fmt.Errorf("there is a token already but no keystore: restore %s, or move %s away to begin anew", p.keystore, p.token)}
 	}
+	if c.Account == "" {
+		c.Account = defaultAccount
+	}
 	if err := begin(p, local); err != nil {
 		return err
 	}
@@ -66,13 +69,13 @@ func (b *backend) initialise(ctx context.Context, c Config, p paths, log *slog.L
 			return err
 		}
 	}
-	if err := b.openTokens(ctx, c, p, log); err != nil {
+	if err := b.openTokens(ctx, *c, p, log); err != nil {
 		return err
 	}
-	if b.made, err = b.create(ctx, c, p, log); err != nil {
+	if b.made, err = b.create(ctx, *c, p, log); err != nil {
 		return err
 	}
-	if err := writeAdminEnv(p.adminEnv, adminEnv{accessKey: b.made, region: c.Region, endpoint: endpoint(c, c.Listen)}); err != nil {
+	if err := writeAdminEnv(p.adminEnv, adminEnv{accessKey: b.made, region: c.Region, endpoint: endpoint(*c, c.Listen)}); err != nil {
 		return err
 	}
 	return finish(p)

@@ -28,10 +28,8 @@ func serveCommand() *cli.Command {
 		Usage: "serve the KMS API",
 		Description: "Serves until it is interrupted. Where the data directory holds neither a token nor a keystore and no token is configured, " +
 			"it makes a SoftHSM2 token, a keystore and an administrator first.",
-		Flags: append(settingFlags(),
+		Flags: append(append(settingFlags(), placeFlags()...),
 			&cli.StringFlag{Name: "listen", Usage: "serve on `HOST:PORT` (default: 127.0.0.1:8080)"},
-			&cli.StringFlag{Name: "account", Usage: "the administrator's 12-digit account `ID` (default: 000000000000)"},
-			&cli.StringFlag{Name: "region", Usage: "serve AWS Region `R` (default: us-east-1)"},
 			&cli.BoolFlag{Name: "dev", Usage: "accept any access key as its account's root and any Region, without checking signatures; loopback only"},
 		),
 		Action: func(c *cli.Context) error {
@@ -61,7 +59,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
-	created, err := b.start(ctx, c, p, log)
+	created, err := b.start(ctx, &c, p, log)
 	if err != nil {
 		return err
 	}
@@ -104,7 +102,7 @@ func background(work func(context.Context)) (stop func()) {
 }
 
 // start opens the token and the keystore of an earlier run, or makes both where there are none.
-func (b *backend) start(ctx context.Context, c Config, p paths, log *slog.Logger) (created bool, err error) {
+func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logger) (created bool, err error) {
 	if err := b.lockData(c.Data); err != nil {
 		return false, err
 	}
@@ -121,13 +119,13 @@ func (b *backend) start(ctx context.Context, c Config, p paths, log *slog.Logger
 	case local && !state.token:
 		return false, mismatchError{fmt.Errorf("there is a keystore but its token %s is missing: restore it, or name the token in the configuration", p.token)}
 	}
-	if err := b.openTokens(ctx, c, p, log); err != nil {
+	if err := b.openTokens(ctx, *c, p, log); err != nil {
 		return false, err
 	}
 	if err := b.open(ctx, p); err != nil {
 		return false, err
 	}
-	return false, b.checkAccount(ctx, c)
+	return false, b.settleAccount(ctx, c)
 }
 
 // handler is the KMS API with the authentication that the configuration asks for.

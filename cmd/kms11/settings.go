@@ -14,6 +14,14 @@ func settingFlags() []cli.Flag {
 	}
 }
 
+// placeFlags are the flags of the commands that can make a keystore.
+func placeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "account", Usage: "the administrator's 12-digit account `ID` (default: the keystore's; 000000000000 for a new one)"},
+		&cli.StringFlag{Name: "region", Usage: "serve AWS Region `R` (default: us-east-1)"},
+	}
+}
+
 // settings reads the configuration as the command line asks for it.
 func settings(c *cli.Context) (Config, error) {
 	if c.Args().Present() {
