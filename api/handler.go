@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -92,8 +93,17 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, requestID strin
 	if err != nil {
 		return nil, err
 	}
-	call.RequestID = requestID
+	call.RequestID, call.Origin = requestID, originOf(r)
 	return operation.Invoke(r.Context(), h.service, &call, body.Bytes())
+}
+
+// originOf is where a request came from. A proxy's word about it is not taken.
+func originOf(r *http.Request) ops.Origin {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return ops.Origin{SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil}
 }
 
 // target finds the operation that a request names.

@@ -11,6 +11,7 @@ type Call struct {
 	Operation string // set by the table of operations
 	Region    string // the Region of the request's signature
 	Caller    *Caller
+	Origin    Origin
 
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.
@@ -31,10 +32,23 @@ func (c *Call) uses(k key) {
 	}
 }
 
+// Origin is where a request came from, as the transport saw it.
+type Origin struct {
+	SourceIP  string // without the port
+	UserAgent string
+	Secure    bool // it came through TLS
+}
+
 // Caller is who sent a request. It is shared between requests and never changed.
 type Caller struct {
 	Principal policy.Principal
 	Policies  []*policy.Document // the identity policies
+	// Boundary bounds what Policies allow; nil: nothing does.
+	Boundary *policy.Document
+	// Session bound what a session may do of what its role may; empty: nothing does.
+	Session []*policy.Document
+	// AccessKeyID is the access key that signed, for records only; empty in dev mode.
+	AccessKeyID string
 }
 
 // RootCaller is the root user of an account.

@@ -4,8 +4,19 @@ import "strings"
 
 // Principal is who asks.
 type Principal struct {
-	ARN     string // arn:aws:iam::111122223333:user/alice, or …:root for the account itself
+	// ARN is arn:aws:iam::111122223333:user/alice, or …:root for the account itself, or
+	// arn:aws:sts::111122223333:assumed-role/<role>/<session> for a session of a role.
+	ARN     string
 	Account string // 12 digits
+	// Role is the ARN of the role that a session is of; empty for all others.
+	Role string
+	// ID is AWS's unique id: AIDA… of a user, AROA…:<session> of a session of a role, the account's
+	// of its root user.
+	ID string
+	// Tags are the principal's tags, a session's own before those of its role.
+	Tags map[string]string
+	// Service is the service that asks for itself, such as s3.amazonaws.com; empty for all others.
+	Service string
 }
 
 // IsRoot reports whether the principal is its account's root user.
