@@ -19,6 +19,7 @@ const (
 	hangsOfMillion
 	hangMillis
 	isDead
+	lies
 	callCount
 	failedCount
 	hungCount
