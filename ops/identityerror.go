@@ -28,7 +28,6 @@ const (
 
 	AccessDenied         IdentityCode = "AccessDenied"
 	ExpiredWebIdentity   IdentityCode = "ExpiredTokenException"
-	IDPCommunication     IdentityCode = "IDPCommunicationError"
 	InvalidIdentityToken IdentityCode = "InvalidIdentityToken"
 	PackedPolicyTooLarge IdentityCode = "PackedPolicyTooLarge"
 )
