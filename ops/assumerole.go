@@ -97,10 +97,10 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 		}
 		content.SourceIdentity = t.SourceIdentity
 	}
-	asked := trustRequest{caller: caller, origin: call.Origin, keys: assumeKeys(in, &content)}
+	asked := trustRequest{call: call, keys: assumeKeys(in, &content)}
 	for _, action := range content.neededActions() {
 		asked.action = action
-		ok, err := s.trusts(role, asked)
+		ok, err := s.trusts(ctx, role, asked)
 		if err != nil {
 			return nil, err
 		}

@@ -24,9 +24,9 @@ func (s *Service) checkPrincipal(ctx context.Context, partition, arn string) err
 	if name, ok := parsePrincipal(arn); !ok || name.partition != partition {
 		return noPrincipal(arn)
 	}
-	exists, _, err := s.PrincipalExists(ctx, arn)
+	exists, err := s.principalExists(ctx, arn)
 	if err == nil && !exists {
-		return noPrincipal(arn)
+		err = noPrincipal(arn)
 	}
 	return err
 }

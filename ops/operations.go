@@ -28,7 +28,7 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(name)
+		call.begin(ctx, name, in)
 		out, err := method(s, ctx, call, in)
 		if err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(name)
+		call.begin(ctx, name, in)
 		return nil, method(s, ctx, call, in)
 	}}
 }

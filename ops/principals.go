@@ -54,24 +54,60 @@ func (s *Service) roleCaller(role *keystore.RoleRecord, session string) (*Caller
 	return caller, s.bear(caller, &role.Identity)
 }
 
-// bear gives a caller the policies of its user or role. Compiled policies are shared by all who have
-// the same.
+// bear gives a caller the policies of its user or role.
 func (s *Service) bear(c *Caller, identity *keystore.Identity) error {
-	for _, name := range slices.Sorted(maps.Keys(identity.Policies)) {
-		document, err := s.policies.get(string(identity.Policies[name]))
-		if err != nil {
-			return fmt.Errorf("policy %q of %s: %w", name, c.Principal.ARN, err)
+	known := s.borne.get(identity)
+	if known == nil {
+		known = new(bornePolicies)
+		for _, name := range slices.Sorted(maps.Keys(identity.Policies)) {
+			document, err := policy.Parse(identity.Policies[name])
+			if err != nil {
+				return fmt.Errorf("ops: policy %q of %s: %w", name, c.Principal.ARN, err)
+			}
+			document.Name = name
+			known.identity = append(known.identity, document)
 		}
-		c.Policies = append(c.Policies, document)
+		if identity.Boundary != nil {
+			var err error
+			if known.boundary, err = policy.Parse(identity.Boundary); err != nil {
+				return fmt.Errorf("ops: boundary of %s: %w", c.Principal.ARN, err)
+			}
+		}
+		s.borne.put(identity, known)
 	}
-	if identity.Boundary == nil {
-		return nil
-	}
-	var err error
-	if c.Boundary, err = s.policies.get(string(identity.Boundary)); err != nil {
-		return fmt.Errorf("boundary of %s: %w", c.Principal.ARN, err)
-	}
+	c.Policies, c.Boundary = known.identity, known.boundary
 	return nil
+}
+
+// bornePolicies are the compiled policies of a user or a role.
+type bornePolicies struct {
+	identity []*policy.Document
+	boundary *policy.Document
+}
+
+// borneCache keeps compiled policies by the record that they are of, which is never changed: all
+// sessions of a role share them. It is safe for concurrent use.
+type borneCache struct {
+	mu       sync.RWMutex
+	compiled map[*keystore.Identity]*bornePolicies
+}
+
+// borneBound is the number of principals whose policies are kept compiled.
+const borneBound = 10_000
+
+func (c *borneCache) get(of *keystore.Identity) *bornePolicies {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.compiled[of]
+}
+
+func (c *borneCache) put(of *keystore.Identity, compiled *bornePolicies) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled == nil || len(c.compiled) >= borneBound {
+		c.compiled = make(map[*keystore.Identity]*bornePolicies)
+	}
+	c.compiled[of] = compiled
 }
 
 // CallerOf gives the principal of an ARN with its policies: a user, a role or a session of one, or

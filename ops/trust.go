@@ -2,7 +2,9 @@ package ops
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/policy"
@@ -10,42 +12,44 @@ import (
 
 // A trustRequest is what somebody asks of a role's trust policy.
 type trustRequest struct {
-	action string  // such as sts:AssumeRole
-	caller *Caller // who asks; its principal is the provider's for the token of an OpenID Connect issuer
-	// provider is whether the caller is an OpenID Connect provider: only statements with a Federated
-	// principal are about it, and it has no policies of its own.
-	provider bool
-	// keys are the values of the condition keys that only this kind of request has.
-	keys   map[string][]string
-	origin Origin
+	call   *Call  // of who asks; its principal is the provider's for the token of an OpenID Connect issuer
+	action string // such as sts:AssumeRole
+	// keys are the values of the condition keys that this kind of request has beside the global ones.
+	keys map[string][]string
 }
 
 // trusts decides whether a role lets the caller take it on, as a key policy decides about a key: the
 // trust policy has to name the principal, or its account, whose identity policies have to allow the
 // action then; for a caller of another account both have to allow it (IAM User Guide, "Granting a
 // user permissions to switch roles").
-func (s *Service) trusts(role *keystore.RoleRecord, r trustRequest) (bool, error) {
-	direct, federated, err := trustDocuments(role.Trust)
+func (s *Service) trusts(ctx context.Context, role *keystore.RoleRecord, r trustRequest) (bool, error) {
+	text, federated, err := trustDocuments(role.Trust)
 	if err != nil {
 		return false, err
 	}
-	if r.provider {
-		direct = federated
+	caller := r.call.Caller
+	if caller.Principal.Provider != "" {
+		text = federated
 	}
-	if direct == "" {
+	if text == "" {
 		return false, nil
 	}
-	document, err := s.policies.get(direct)
+	document, err := s.policies.get(text)
 	if err != nil {
 		return false, err
 	}
-	request := policy.Request{
-		Principal: r.caller.Principal,
-		Action:    r.action,
-		Resource:  role.ARN,
-		Owner:     role.Account,
+	q := question{ctx: ctx, service: s, call: r.call, action: r.action, given: make(policy.Fixed, len(r.keys))}
+	for name, values := range r.keys {
+		q.given[strings.ToLower(name)] = values
 	}
-	return policy.Evaluate(request, document, r.caller.Policies) == policy.Allowed, nil
+	q.Request = policy.Request{
+		Principal:  caller.Principal,
+		Action:     r.action,
+		Resource:   role.ARN,
+		Owner:      role.Account,
+		Attributes: &q,
+	}
+	return policy.Evaluate(&q.Request, caller.policies(document)).Effect == policy.Allowed, nil
 }
 
 // trustDocuments gives the text of a trust policy as package policy is to read it, once for

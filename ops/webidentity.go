@@ -60,12 +60,11 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 		return nil, err
 	}
 	provider := "arn:" + role.Partition + ":iam::" + role.Account + ":oidc-provider/" + token.Provider.Name()
-	trusted, err := s.trusts(role, trustRequest{
-		action:   "sts:AssumeRoleWithWebIdentity",
-		caller:   &Caller{Principal: policy.Principal{ARN: provider, Account: role.Account}},
-		provider: true,
-		keys:     webIdentityKeys(in, token),
-		origin:   origin,
+	caller := &Caller{Principal: policy.Principal{Account: role.Account, Provider: provider}}
+	trusted, err := s.trusts(ctx, role, trustRequest{
+		call:   &Call{Region: s.region, Caller: caller, Origin: origin},
+		action: "sts:AssumeRoleWithWebIdentity",
+		keys:   webIdentityKeys(in, token),
 	})
 	if err != nil {
 		return nil, err
