@@ -55,8 +55,8 @@ func (p *Provider) Name() string {
 // maxIssuer is the length of the longest issuer (IAM API reference, OpenIDConnectProviderUrlType).
 const maxIssuer = 255
 
-// check refuses a provider that cannot work or would not be safe.
-func (p *Provider) check() error {
+// Check refuses a provider that cannot work or would not be safe.
+func (p *Provider) Check() error {
 	if len(p.Account) != 12 || strings.Trim(p.Account, "0123456789") != "" {
 		return fmt.Errorf("account %q is not 12 digits", p.Account)
 	}

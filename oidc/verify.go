@@ -54,7 +54,7 @@ func New(providers []Provider, now func() time.Time) (*Verifier, error) {
 	for i := range providers {
 		p := providers[i]
 		p.Audiences = slices.Clone(p.Audiences)
-		if err := p.check(); err != nil {
+		if err := p.Check(); err != nil {
 			return nil, err
 		}
 		key := [2]string{p.Account, p.Issuer}
