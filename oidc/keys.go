@@ -39,7 +39,8 @@ type source struct {
 	client   *http.Client
 	now      func() time.Time
 
-	fetching sync.Mutex // held by the one who fetches
+	fetching sync.Mutex     // held by the one who fetches
+	work     sync.WaitGroup // fetches that nobody waits for
 
 	mu      sync.Mutex // guards what follows; never held while waiting for anything but a file
 	keys    []jose.JSONWebKey
@@ -151,7 +152,7 @@ func (s *source) current(ctx context.Context, again bool) (keys []jose.JSONWebKe
 	keys, age, err := s.state()
 	switch {
 	case err == nil && !again && age >= keysStand:
-		go s.refresh(context.WithoutCancel(ctx))
+		s.work.Go(func() { s.refresh(ctx) }) // which goes on when ctx ends
 		return keys, false, nil
 	case err == nil && !again:
 		return keys, false, nil
