@@ -89,7 +89,7 @@ func (c *Certificates) Authenticate(r *http.Request, body []byte) (ops.Call, err
 		}
 		caller, err := c.caller(r.Context(), c.rules[i].Principal, sessionName(certificate))
 		if errors.Is(err, ops.NoSuchEntity) {
-			return ops.Call{}, kms.Errorf(kms.UnrecognizedClientException, "The client certificate stands for a principal that does not exist.").Because(err)
+			return ops.Call{}, kms.Errorf(kms.UnrecognizedClientException, "The client certificate stands for a principal that does not exist.").Because(errors.New(err.Error()))
 		}
 		return ops.Call{Region: c.region, Caller: caller}, err
 	}
