@@ -17,7 +17,7 @@ import (
 // An iamCommand is one row of the table of `kms11 iam` commands.
 type iamCommand struct {
 	name, usage string
-	flags       []string // of iamFlags
+	flags       []string // of iamFlags; one with "!" behind it has to be there
 	// request makes the request for the running server out of the flags.
 	request func(c *cli.Context) (any, error)
 	// show prints the answer for people; nil prints nothing. With --json every answer is printed.
@@ -32,14 +32,14 @@ func iamFlags() map[string]cli.Flag {
 		"role":         &cli.StringFlag{Name: "role", Usage: "the role's `NAME`"},
 		"path":         &cli.StringFlag{Name: "path", Usage: "the `PATH` in the ARN, such as /team/ (default: /)"},
 		"description":  &cli.StringFlag{Name: "description", Usage: "what the role is for"},
-		"trust":        &cli.StringFlag{Name: "trust", Usage: "the trust policy: a `FILE` of JSON, - for standard input", Required: true},
+		"trust":        &cli.StringFlag{Name: "trust", Usage: "the trust policy: a `FILE` of JSON, - for standard input"},
 		"max-session":  &cli.IntFlag{Name: "max-session-duration", Usage: "how many `SECONDS` a session may last, 3600 to 43200"},
-		"name":         &cli.StringFlag{Name: "name", Usage: "the policy's `NAME`", Required: true},
-		"policy":       &cli.StringFlag{Name: "policy", Usage: "the policy: a `FILE` of JSON, - for standard input", Required: true},
+		"name":         &cli.StringFlag{Name: "name", Usage: "the policy's `NAME`"},
+		"policy":       &cli.StringFlag{Name: "policy", Usage: "the policy: a `FILE` of JSON, - for standard input"},
 		"tag":          &cli.StringSliceFlag{Name: "tag", Usage: "a tag, `KEY=VALUE`; may be repeated"},
-		"key":          &cli.StringSliceFlag{Name: "key", Usage: "the `KEY` of a tag; may be repeated", Required: true},
+		"key":          &cli.StringSliceFlag{Name: "key", Usage: "the `KEY` of a tag; may be repeated"},
 		"force":        &cli.BoolFlag{Name: "force", Usage: "delete the user's access keys too"},
-		"id":           &cli.StringFlag{Name: "id", Usage: "the access key's `ID`", Required: true},
+		"id":           &cli.StringFlag{Name: "id", Usage: "the access key's `ID`"},
 		"delete-old":   &cli.BoolFlag{Name: "delete-old", Usage: "delete the old access key instead of disabling it"},
 		"new-id":       &cli.StringFlag{Name: "id", Usage: "the `ID` of the access key that the secret is of (default: a new one)"},
 		"secret-stdin": &cli.BoolFlag{Name: "secret-stdin", Usage: "read the secret from standard input (default: a new one is made and shown)"},
@@ -49,23 +49,23 @@ func iamFlags() map[string]cli.Flag {
 // iamCommands is the table of them.
 func iamCommands() []iamCommand {
 	return []iamCommand{
-		{name: "create-user", usage: "make a user, and its account if nothing is in it yet", flags: []string{"user", "path", "tag"}, request: newUser, show: showARN},
-		{name: "delete-user", usage: "delete a user and its policies", flags: []string{"user", "force"}, request: oldUser},
-		{name: "create-role", usage: "make a role", flags: []string{"role", "path", "description", "trust", "max-session", "tag"}, request: newRole, show: showARN},
-		{name: "delete-role", usage: "delete a role and its policies; its sessions end", flags: []string{"role"}, request: roleName},
-		{name: "put-trust", usage: "replace a role's trust policy", flags: []string{"role", "trust", "max-session"}, request: newTrust},
-		{name: "revoke-sessions", usage: "end all sessions of a role that have begun", flags: []string{"role"}, request: roleName},
-		{name: "put-policy", usage: "give a user or a role an identity policy", flags: []string{"user", "role", "name", "policy"}, request: newPolicy},
-		{name: "delete-policy", usage: "take an identity policy from a user or a role", flags: []string{"user", "role", "name"}, request: oldPolicy},
-		{name: "put-boundary", usage: "give a user or a role a permissions boundary", flags: []string{"user", "role", "policy"}, request: newBoundary},
+		{name: "create-user", usage: "make a user, and its account if nothing is in it yet", flags: []string{"user!", "path", "tag"}, request: newUser, show: showARN},
+		{name: "delete-user", usage: "delete a user and its policies", flags: []string{"user!", "force"}, request: oldUser},
+		{name: "create-role", usage: "make a role", flags: []string{"role!", "path", "description", "trust!", "max-session", "tag"}, request: newRole, show: showARN},
+		{name: "delete-role", usage: "delete a role and its policies; its sessions end", flags: []string{"role!"}, request: roleName},
+		{name: "put-trust", usage: "replace a role's trust policy", flags: []string{"role!", "trust!", "max-session"}, request: newTrust},
+		{name: "revoke-sessions", usage: "end all sessions of a role that have begun", flags: []string{"role!"}, request: roleName},
+		{name: "put-policy", usage: "give a user or a role an identity policy", flags: []string{"user", "role", "name!", "policy!"}, request: newPolicy},
+		{name: "delete-policy", usage: "take an identity policy from a user or a role", flags: []string{"user", "role", "name!"}, request: oldPolicy},
+		{name: "put-boundary", usage: "give a user or a role a permissions boundary", flags: []string{"user", "role", "policy!"}, request: newBoundary},
 		{name: "delete-boundary", usage: "take the permissions boundary from a user or a role", flags: []string{"user", "role"}, request: anyPrincipal},
-		{name: "tag", usage: "give a user or a role tags", flags: []string{"user", "role", "tag"}, request: newTags},
-		{name: "untag", usage: "take tags from a user or a role", flags: []string{"user", "role", "key"}, request: oldTags},
-		{name: "create-access-key", usage: "make an access key for a user and show its secret, this once", flags: []string{"user"}, request: newKey, show: showKey},
-		{name: "rotate-access-key", usage: "make an access key in place of another, which is disabled, and show its secret, this once", flags: []string{"id", "delete-old"}, request: rotatedKey, show: showKey},
-		{name: "enable-access-key", usage: "let a disabled access key be used again", flags: []string{"id"}, request: keyName},
-		{name: "disable-access-key", usage: "have an access key refused", flags: []string{"id"}, request: keyName},
-		{name: "delete-access-key", usage: "delete an access key", flags: []string{"id"}, request: keyName},
+		{name: "tag", usage: "give a user or a role tags", flags: []string{"user", "role", "tag!"}, request: newTags},
+		{name: "untag", usage: "take tags from a user or a role", flags: []string{"user", "role", "key!"}, request: oldTags},
+		{name: "create-access-key", usage: "make an access key for a user and show its secret, this once", flags: []string{"user!"}, request: newKey, show: showKey},
+		{name: "rotate-access-key", usage: "make an access key in place of another, which is disabled, and show its secret, this once", flags: []string{"id!", "delete-old"}, request: rotatedKey, show: showKey},
+		{name: "enable-access-key", usage: "let a disabled access key be used again", flags: []string{"id!"}, request: keyName},
+		{name: "disable-access-key", usage: "have an access key refused", flags: []string{"id!"}, request: keyName},
+		{name: "delete-access-key", usage: "delete an access key", flags: []string{"id!"}, request: keyName},
 		{name: "list", usage: "list users, roles and access keys, of all accounts or of one", request: func(c *cli.Context) (any, error) {
 			return ops.ListIdentitiesRequest{Account: c.String("account")}, nil
 		}, show: showList},
@@ -76,14 +76,25 @@ func iamCommands() []iamCommand {
 func iamSubcommand(row iamCommand) *cli.Command {
 	flags := append(settingFlags(), &cli.StringFlag{Name: "account", Usage: "the account's `ID`, 12 digits (default: the keystore's)"},
 		&cli.BoolFlag{Name: "json", Usage: "print JSON"})
+	var needed []string
 	for _, name := range row.flags {
-		flags = append(flags, iamFlags()[name])
+		name, must := strings.CutSuffix(name, "!")
+		flag := iamFlags()[name]
+		flags = append(flags, flag)
+		if must {
+			needed = append(needed, flag.Names()[0])
+		}
 	}
 	return &cli.Command{
 		Name:  row.name,
 		Usage: row.usage,
 		Flags: flags,
 		Action: func(c *cli.Context) error {
+			for _, flag := range needed {
+				if !c.IsSet(flag) {
+					return usageError{fmt.Errorf("%s needs --%s: see kms11 iam %s --help", row.name, flag, row.name)}
+				}
+			}
 			request, err := row.request(c)
 			if err != nil {
 				return usageError{err}
