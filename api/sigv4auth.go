@@ -10,26 +10,50 @@ import (
 	"github.com/kms11/kms11/sigv4"
 )
 
-// serviceName is KMS's name in a credential scope.
-const serviceName = "kms"
+// The services' names in a credential scope.
+const (
+	kmsScope = "kms"
+	stsScope = "sts"
+)
 
 // SigV4 authenticates requests by their AWS Signature Version 4.
 type SigV4 struct {
 	verifier *sigv4.Verifier
 }
 
-// NewSigV4 verifies signatures against the service's access keys, for the Regions that it serves.
-// The Region of a signature's scope is the one that the request is for.
-func NewSigV4(service *ops.Service) *SigV4 {
+// NewSigV4 verifies signatures of requests to KMS against the service's access keys and temporary
+// credentials, for the Regions that it serves. The Region of a signature's scope is the one that the
+// request is for.
+func NewSigV4(service *ops.Service) *SigV4 { return newSigV4(service, kmsScope, service.Serves) }
+
+// NewSTSSigV4 is NewSigV4 for requests to STS, which may also be signed for the Region that stands for
+// STS's global endpoint.
+func NewSTSSigV4(service *ops.Service) *SigV4 {
+	return newSigV4(service, stsScope, func(region string) bool { return region == globalSTSRegion || service.Serves(region) })
+}
+
+// globalSTSRegion is the Region that requests to STS's global endpoint are signed for (IAM User Guide,
+// "Manage AWS STS in an AWS Region").
+const globalSTSRegion = "us-east-1"
+
+func newSigV4(service *ops.Service, scope string, regionOK func(string) bool) *SigV4 {
 	return &SigV4{verifier: sigv4.NewVerifier(sigv4.Config{
-		Service:  serviceName,
-		RegionOK: service.Serves,
+		Service:  scope,
+		RegionOK: regionOK,
+		Now:      service.Now,
 		Lookup: func(ctx context.Context, accessKeyID string) (sigv4.Credential, error) {
 			secret, caller, err := service.Credential(ctx, accessKeyID)
 			if errors.Is(err, ops.ErrUnknownAccessKey) {
 				return sigv4.Credential{}, sigv4.ErrUnknownKey
 			}
 			return sigv4.Credential{Secret: secret, Value: caller}, err
+		},
+		Session: func(ctx context.Context, accessKeyID, token string) (sigv4.Credential, error) {
+			secret, expires, caller, err := service.SessionCredential(ctx, accessKeyID, token)
+			if errors.Is(err, ops.ErrBadSessionToken) {
+				return sigv4.Credential{}, sigv4.ErrUnknownKey
+			}
+			return sigv4.Credential{Secret: secret, Expires: expires, Value: caller}, err
 		},
 	})}
 }

@@ -3,7 +3,6 @@ package keystore
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -112,6 +111,7 @@ func FuzzEnvelope(f *testing.F) {
 func FuzzKeyRecord(f *testing.F)   { fuzzContent(f, keyKind, sampleKey()) }
 func FuzzHeader(f *testing.F)      { fuzzContent(f, headerKind, sampleHeader()) }
 func FuzzUserRecord(f *testing.F)  { fuzzContent(f, userKind, sampleUser()) }
+func FuzzRoleRecord(f *testing.F)  { fuzzContent(f, roleKind, sampleRole()) }
 func FuzzAliasRecord(f *testing.F) { fuzzContent(f, aliasKind, sampleAlias()) }
 func FuzzDueRecord(f *testing.F)   { fuzzContent(f, dueKind, sampleDue()) }
 
@@ -154,8 +154,8 @@ func sampleHeader() *headerContent {
 }
 
 func sampleUser() *UserRecord {
-	return &UserRecord{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: time.Unix(1, 2),
-		Policies: map[string]json.RawMessage{"p": json.RawMessage(`{ "a" : 1 }`)}}
+	return &UserRecord{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: time.Unix(1, 2), ID: "AIDAEXAMPLE",
+		Identity: sampleIdentity(), AccessKeys: []string{"AKIAEXAMPLE"}}
 }
 
 func sampleAlias() *AliasRecord {

@@ -378,7 +378,7 @@ func TestScanUsers(t *testing.T) {
 	s := newStore(t, newEngine(t), newAuthenticator())
 	update(t, s, func(tx *keystore.Tx) error {
 		for _, name := range []string{"a/b", "c"} {
-			if err := tx.CreateUser(&keystore.UserRecord{Partition: "aws", Account: "111122223333", Name: name, ARN: "x", Created: when}); err != nil {
+			if err := tx.CreateUser(&keystore.UserRecord{Partition: "aws", Account: "111122223333", Name: name, ARN: "x", Created: when, ID: "i"}); err != nil {
 				return err
 			}
 		}

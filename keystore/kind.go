@@ -12,8 +12,11 @@ import (
 // and the typed methods of Store and Tx that name it. The codes are for ever.
 type kind[T any] struct {
 	code    uint8  // in the envelope
-	version uint16 // of the content that this program writes and reads
-	place   func(*T) engineKey
+	version uint16 // of the content that this program writes
+	// oldest is the oldest content version that it reads, 0 if that is version. A record of an older
+	// version has fewer members, which prepare and the readers of the record allow for.
+	oldest uint16
+	place  func(*T) engineKey
 	// prepare gives a copy in the one form that is written, or says why it cannot be.
 	prepare func(*T) (*T, error)
 }
@@ -21,7 +24,7 @@ type kind[T any] struct {
 var (
 	headerKind    = kind[headerContent]{code: 1, version: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
 	keyKind       = kind[KeyRecord]{code: 2, version: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
-	userKind      = kind[UserRecord]{code: 3, version: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
+	userKind      = kind[UserRecord]{code: 3, version: 2, oldest: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
 	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}
 	aliasKind     = kind[AliasRecord]{code: 5, version: 1, place: (*AliasRecord).place, prepare: (*AliasRecord).prepare}
 	dueKind       = kind[DueRecord]{code: 6, version: 1, place: (*DueRecord).place, prepare: (*DueRecord).prepare}
@@ -33,7 +36,14 @@ var (
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+
+	roleKind = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
 )
+
+// reads says whether the content of a version can be read.
+func (k kind[T]) reads(version uint16) bool {
+	return version == k.version || k.oldest != 0 && k.oldest <= version && version < k.version
+}
 
 // encode gives the content of a record.
 func (k kind[T]) encode(record *T) ([]byte, error) {

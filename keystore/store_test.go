@@ -243,8 +243,9 @@ func TestRecordsSurviveReopening(t *testing.T) {
 	}
 	key := fullKey("mrk-00112233445566778899aabbccddeeff")
 	user := &keystore.UserRecord{
-		Partition: "aws", Account: "111122223333", Name: "a/b%-", ARN: "arn:aws:iam::111122223333:user/a", Created: when,
-		Policies: map[string]json.RawMessage{"p": json.RawMessage(`{"Action":"kms:*<>&"}`)},
+		Partition: "aws", Account: "111122223333", Name: "a/b%-", ARN: "arn:aws:iam::111122223333:user/a", Created: when, ID: "AIDAEXAMPLE",
+		Identity:   keystore.Identity{Policies: map[string]json.RawMessage{"p": json.RawMessage(`{"Action":"kms:*<>&"}`)}},
+		AccessKeys: []string{"AKIAEXAMPLE"},
 	}
 	access := &keystore.AccessKeyRecord{
 		ID: "AKIAEXAMPLE", Account: "111122223333", PrincipalARN: user.ARN, SealedSecret: []byte{1, 2}, Created: when, Disabled: true,
@@ -372,7 +373,11 @@ func TestInvalidRecordsAreRefused(t *testing.T) {
 	}
 	for _, r := range []*keystore.UserRecord{
 		{},
-		{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: when, Policies: map[string]json.RawMessage{"p": json.RawMessage("{")}},
+		{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: when},
+		{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: when, ID: "i",
+			Identity: keystore.Identity{Policies: map[string]json.RawMessage{"p": json.RawMessage("{")}}},
+		{Partition: "aws", Account: "1", Name: "n", ARN: "a", Created: when, ID: "i",
+			Identity: keystore.Identity{Boundary: json.RawMessage("{")}},
 	} {
 		if err := s.Update(t.Context(), func(tx *keystore.Tx) error { return tx.PutUser(r) }); !errors.Is(err, keystore.ErrInvalid) {
 			t.Errorf("PutUser(%+v): %v", r, err)

@@ -3,10 +3,8 @@ package keystore
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
+	"slices"
 	"time"
 )
 
@@ -17,16 +15,21 @@ func (id UserID) place() engineKey {
 	return engineKey{partition: id.Partition, account: id.Account, kind: "user", id: id.Name}
 }
 
-// UserRecord is a principal and its identity policies. A record that a Store gave out is shared:
-// change a Clone.
+// UserRecord is a user and what it may do. A record that a Store gave out is shared: change a
+// Clone.
 type UserRecord struct {
 	Partition string    `json:"partition"`
 	Account   string    `json:"account"`
 	Name      string    `json:"name"`
 	ARN       string    `json:"arn"`
 	Created   time.Time `json:"created"`
-	// Policies are identity policies by name. White space between JSON tokens is not kept.
-	Policies map[string]json.RawMessage `json:"policies,omitempty"`
+	// ID is the unique id, AIDA..., of content version 2. A record of version 1 has none, and does
+	// not list its access keys.
+	ID string `json:"id,omitempty"`
+	Identity
+	// AccessKeys are the ids of the user's access keys, in the order of their creation. A key whose
+	// user does not list it is good for nothing.
+	AccessKeys []string `json:"accessKeys,omitempty"`
 }
 
 // UserID is the name of the user that r describes.
@@ -37,27 +40,18 @@ func (r *UserRecord) place() engineKey { return r.UserID().place() }
 // Clone gives a copy that shares nothing with r.
 func (r *UserRecord) Clone() *UserRecord {
 	c := *r
-	c.Policies = maps.Clone(r.Policies)
-	for name, policy := range c.Policies {
-		c.Policies[name] = bytes.Clone(policy)
-	}
+	c.Identity = r.Identity.clone()
+	c.AccessKeys = slices.Clone(r.AccessKeys)
 	return &c
 }
 
 func (r *UserRecord) prepare() (*UserRecord, error) {
-	if r.Partition == "" || r.Account == "" || r.Name == "" || r.ARN == "" || r.Created.IsZero() {
+	if slices.Contains([]string{r.Partition, r.Account, r.Name, r.ARN, r.ID}, "") || r.Created.IsZero() {
 		return nil, errors.New("a member that every user has is empty")
 	}
 	c := r.Clone()
 	c.Created = utc(c.Created)
-	for name, policy := range c.Policies {
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, policy); err != nil {
-			return nil, fmt.Errorf("policy %q is not JSON: %w", name, err)
-		}
-		c.Policies[name] = compact.Bytes()
-	}
-	return c, nil
+	return c, c.Identity.compact()
 }
 
 // AccessKeyRecord is an access key: whoever knows its secret acts as the principal. A record that
@@ -122,6 +116,22 @@ func (tx *Tx) CreateUser(r *UserRecord) error { return create(tx, userKind, r) }
 
 // DeleteUser removes a user's record, ErrNotFound if there is none. Its access keys stay.
 func (tx *Tx) DeleteUser(id UserID) error { return remove(tx, id.place()) }
+
+// AccessKeyIDs lists the ids of all access keys of all accounts. It reads no records.
+func (tx *Tx) AccessKeyIDs() (ids []string, err error) {
+	scope := accessKeyPlace("").appendScope(nil)
+	for pair, err := range tx.engine.Scan(scope, append(bytes.Clone(scope[:len(scope)-1]), '/'+1)) {
+		if err != nil {
+			return nil, err
+		}
+		id, err := parseLevel(string(pair.Key[len(scope):]))
+		if err != nil {
+			return nil, tampered(string(pair.Key), err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
 
 // AccessKey gives an access key's record, ErrNotFound if there is none. The record must not be
 // changed.

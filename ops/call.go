@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"time"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/policy"
@@ -64,8 +65,24 @@ type Caller struct {
 	Boundary *policy.Document
 	// Session bound what a session may do of what its role may; empty: nothing does.
 	Session []*policy.Document
-	// AccessKeyID is the access key that signed, for records only; empty in dev mode.
+	// AccessKeyID is the access key that signed, for records only; empty in dev mode and for client
+	// certificates.
 	AccessKeyID string
+	// Temporary is what there is to know of the session that temporary credentials are of; nil for all
+	// other callers.
+	Temporary *Temporary
+}
+
+// Temporary is a session of a role with temporary credentials.
+type Temporary struct {
+	Issued, Expires time.Time
+	// SourceIdentity is who stands behind the session and those that it takes on, if that was said.
+	SourceIdentity string
+	// Transitive are the keys of the session's tags that sessions it takes on inherit.
+	Transitive []string
+	// Provider is the ARN of the OpenID Connect provider whose token the session was made for, and
+	// Subject the token's sub; both empty for a session that AssumeRole made.
+	Provider, Subject string
 }
 
 // policies are what bears on a request of the caller for a key with a policy; nil: for none.
@@ -75,5 +92,5 @@ func (c *Caller) policies(key *policy.Document) policy.Policies {
 
 // RootCaller is the root user of an account.
 func RootCaller(partition, account string) *Caller {
-	return &Caller{Principal: policy.Principal{ARN: "arn:" + partition + ":iam::" + account + ":root", Account: account}}
+	return &Caller{Principal: policy.Principal{ARN: accountARN(partition, account), Account: account, ID: account}}
 }

@@ -82,7 +82,8 @@ func TestExplainAgrees(t *testing.T) {
 			statement(`"Effect":"Allow","Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceAccount":"111122223333"}}`)} {
 			h.editRecord(key.KeyId, setPolicy(keyPolicy))
 			if err := h.store.Update(t.Context(), func(tx *keystore.Tx) error {
-				return tx.PutUser(&keystore.UserRecord{Partition: "aws", Account: account, Name: "alice", ARN: alice, Created: h.clock.Now(), Policies: rawPolicies(identity)})
+				return tx.PutUser(&keystore.UserRecord{Partition: "aws", Account: account, Name: "alice", ARN: alice, Created: h.clock.Now(), ID: "AIDAEXAMPLE",
+					Identity: keystore.Identity{Policies: rawPolicies(identity)}})
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -111,8 +112,8 @@ func TestExplainRefuses(t *testing.T) {
 		message string
 	}{
 		{ExplainRequest{Principal: "alice", Action: "kms:Encrypt"}, kms.ValidationException, "alice is not the ARN of a principal."},
-		{ExplainRequest{Principal: "arn:aws:iam::111122223333:user/nobody", Action: "kms:Encrypt"}, kms.NotFoundException, "The user arn:aws:iam::111122223333:user/nobody is not found."},
-		{ExplainRequest{Principal: "arn:aws:iam::111122223333:role/r", Action: "kms:Encrypt"}, kms.ValidationException, "arn:aws:iam::111122223333:role/r is neither a user nor the root user of an account."},
+		{ExplainRequest{Principal: "arn:aws:iam::111122223333:user/nobody", Action: "kms:Encrypt"}, kms.NotFoundException, "The principal arn:aws:iam::111122223333:user/nobody is not found."},
+		{ExplainRequest{Principal: "arn:aws:iam::111122223333:role/r", Action: "kms:Encrypt"}, kms.NotFoundException, "The principal arn:aws:iam::111122223333:role/r is not found."},
 		{ExplainRequest{Principal: root, Action: "Encrypt"}, kms.ValidationException, "Encrypt is no action of KMS, such as kms:Encrypt."},
 		{ExplainRequest{Principal: root, Action: "kms:ReEncrypt"}, kms.ValidationException, "kms:ReEncrypt is no action of KMS, such as kms:Encrypt."},
 		{ExplainRequest{Principal: root, Action: "kms:Encrypt", Key: "alias/none"}, kms.NotFoundException, "Alias arn:aws:kms:us-east-1:111122223333:alias/none is not found."},

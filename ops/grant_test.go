@@ -24,7 +24,8 @@ func (h *harness) users(account string, names ...string) {
 	err := h.store.Update(h.t.Context(), func(tx *keystore.Tx) error {
 		for _, name := range names {
 			if err := tx.CreateUser(&keystore.UserRecord{
-				Partition: "aws", Account: account, Name: name, ARN: userARN(account, name), Created: h.clock.Now(),
+				Partition: "aws", Account: account, Name: name[strings.LastIndexByte(name, '/')+1:], ARN: userARN(account, name),
+				Created: h.clock.Now(), ID: newUniqueID(userIDPrefix),
 			}); err != nil {
 				return err
 			}

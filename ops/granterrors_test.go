@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,6 +121,11 @@ func TestGrantErrors(t *testing.T) {
 func TestGrantPrincipals(t *testing.T) {
 	h := newHarness(t)
 	h.users(account, "alice", "team/bob")
+	for name, path := range map[string]string{"r": "/path/", "plain": "/"} {
+		if _, err := h.service.CreateRole(t.Context(), &CreateRoleRequest{Name: name, Path: path, Trust: json.RawMessage(trustsAccount)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	key := h.createKey(nil)
 	for _, arn := range []string{
 		userARN(account, "alice"), userARN(account, "team/bob"), "arn:aws:iam::111122223333:root", "arn:aws:iam::777788889999:root",
@@ -127,6 +133,13 @@ func TestGrantPrincipals(t *testing.T) {
 		"arn:aws:iam::111122223333:role/path/r", "arn:aws:sts::111122223333:assumed-role/r/session", "arn:aws:sts::111122223333:federated-user/f",
 	} {
 		h.grant(in{"KeyId": key.KeyId, "GranteePrincipal": arn, "RetiringPrincipal": arn, "Operations": []string{"Decrypt"}})
+	}
+	for _, arn := range []string{
+		userARN(account, "mallory"), userARN(account, "bob"), userARN(account, "team/alice"), "arn:aws:iam::111122223333:role/r",
+		"arn:aws:iam::111122223333:role/other", "arn:aws:sts::111122223333:assumed-role/other/session", "arn:aws-cn:iam::111122223333:role/plain",
+	} {
+		_, err := h.invoke("CreateGrant", in{"KeyId": key.KeyId, "GranteePrincipal": arn, "Operations": []string{"Decrypt"}})
+		wantError(t, err, kms.InvalidArnException, "ARN does not refer to a valid principal: "+arn)
 	}
 }
 

@@ -15,14 +15,13 @@ var principalARN = regexp.MustCompile(`^arn:(aws[a-z-]*):(?:iam::([0-9]{12}):(ro
 // serviceForm is the name of a service principal, such as rds.amazonaws.com.
 var serviceForm = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 
-// checkPrincipal refuses a principal that does not exist; see principalExists. An empty text is no
-// principal and passes.
+// checkPrincipal refuses a principal that does not exist, as far as can be known: see
+// PrincipalExists. An empty text is no principal and passes.
 func (s *Service) checkPrincipal(ctx context.Context, partition, arn string) error {
 	if arn == "" {
 		return nil
 	}
-	parts := principalARN.FindStringSubmatch(arn)
-	if parts == nil || parts[1] != partition {
+	if name, ok := parsePrincipal(arn); !ok || name.partition != partition {
 		return noPrincipal(arn)
 	}
 	exists, err := s.principalExists(ctx, arn)

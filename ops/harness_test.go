@@ -107,7 +107,7 @@ func (h *harness) addUser(account, name string, policies ...string) {
 	h.t.Helper()
 	user := &keystore.UserRecord{
 		Partition: "aws", Account: account, Name: name, ARN: "arn:aws:iam::" + account + ":user/" + name,
-		Created: h.clock.Now(), Policies: rawPolicies(policies...),
+		Created: h.clock.Now(), ID: newUniqueID(userIDPrefix), Identity: keystore.Identity{Policies: rawPolicies(policies...)},
 	}
 	if err := h.store.Update(h.t.Context(), func(tx *keystore.Tx) error { return tx.CreateUser(user) }); err != nil {
 		h.t.Fatal(err)

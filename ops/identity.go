@@ -2,20 +2,13 @@ package ops
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
-	"github.com/kms11/kms11/policy"
 )
 
 // ErrUnknownAccessKey is the error of Credential for an access key that does not exist or is
@@ -25,10 +18,16 @@ var ErrUnknownAccessKey = errors.New("unknown access key")
 // sealPurpose binds a sealed secret to its access key.
 func sealPurpose(accessKeyID string) string { return "access-key/" + accessKeyID }
 
-// Credential gives the secret of an access key and the caller it stands for. Secrets are opened
-// by the token once and kept in memory, as verifying a signature needs them, until the record
-// changes.
+// Credential gives the secret of a long-term access key and the caller it stands for. Secrets are
+// opened by the token once and kept in memory, as verifying a signature needs them, until the
+// record of the key or of its user changes.
 func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret string, caller *Caller, err error) {
+	if key, ok := s.files.Load().keys[accessKeyID]; ok {
+		if key.disabled {
+			return "", nil, ErrUnknownAccessKey
+		}
+		return key.secret, key.caller, nil
+	}
 	record, err := s.store.AccessKey(ctx, accessKeyID)
 	if errors.Is(err, keystore.ErrNotFound) || err == nil && record.Disabled {
 		return "", nil, ErrUnknownAccessKey
@@ -37,7 +36,7 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 		return "", nil, err
 	}
 	user, err := s.store.User(ctx, userOf(record))
-	if errors.Is(err, keystore.ErrNotFound) {
+	if errors.Is(err, keystore.ErrNotFound) || err == nil && !owns(user, record) {
 		return "", nil, ErrUnknownAccessKey
 	}
 	if err != nil {
@@ -52,33 +51,23 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 	}
 	opened := &openedKey{record: record, user: user, secret: string(plain)}
 	clear(plain)
-	if opened.caller, err = callerOf(user); err != nil {
+	if opened.caller, err = s.userCaller(user, record.ID); err != nil {
 		return "", nil, err
 	}
-	s.callers.put(accessKeyID, opened)
+	s.callers.put(record.ID, opened)
 	return opened.secret, opened.caller, nil
+}
+
+// owns says whether an access key is one of a user's. A user of the first content version does not
+// list its keys: then the key's word counts.
+func owns(user *keystore.UserRecord, key *keystore.AccessKeyRecord) bool {
+	return key.PrincipalARN == user.ARN && (user.ID == "" || slices.Contains(user.AccessKeys, key.ID))
 }
 
 // userOf names the user that an access key belongs to.
 func userOf(record *keystore.AccessKeyRecord) keystore.UserID {
-	parts := strings.SplitN(record.PrincipalARN, ":", 6)
-	if len(parts) != 6 {
-		return keystore.UserID{}
-	}
-	return keystore.UserID{Partition: parts[1], Account: record.Account, Name: strings.TrimPrefix(parts[5], "user/")}
-}
-
-func callerOf(user *keystore.UserRecord) (*Caller, error) {
-	caller := &Caller{Principal: policy.Principal{ARN: user.ARN, Account: user.Account}}
-	for _, name := range slices.Sorted(maps.Keys(user.Policies)) {
-		document, err := policy.Parse(user.Policies[name])
-		if err != nil {
-			return nil, fmt.Errorf("ops: policy %q of %s: %w", name, user.ARN, err)
-		}
-		document.Name = name
-		caller.Policies = append(caller.Policies, document)
-	}
-	return caller, nil
+	name, _ := parsePrincipal(record.PrincipalARN)
+	return keystore.UserID{Partition: name.partition, Account: record.Account, Name: name.name}
 }
 
 // openedKey is an access key with its secret opened. It is current while the store still gives
@@ -116,9 +105,12 @@ func (c *callerCache) put(id string, opened *openedKey) {
 
 // AccessKey is a new access key; the secret is shown once and stored sealed.
 type AccessKey struct {
-	ID     string
-	Secret string
+	ID     string `json:"accessKeyId"`
+	Secret string `json:"secretAccessKey"`
 }
+
+// administrator is the user that a new keystore has, in its default account.
+const administrator = "admin"
 
 // administratorPolicy allows every KMS action.
 const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}`
@@ -126,23 +118,21 @@ const administratorPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"All
 // CreateAdministrator makes the user "admin" of the default account with a policy that allows
 // every KMS action, and an access key for it. It fails if the user exists.
 func (s *Service) CreateAdministrator(ctx context.Context) (AccessKey, error) {
-	const name = "admin"
-	key, err := newAccessKey()
-	if err != nil {
-		return AccessKey{}, err
-	}
+	key := newAccessKey(longKeyPrefix)
 	sealed, err := s.domain.Seal(ctx, sealPurpose(key.ID), []byte(key.Secret))
 	if err != nil {
 		return AccessKey{}, err
 	}
 	partition := kms.PartitionOf(s.region)
 	user := &keystore.UserRecord{
-		Partition: partition,
-		Account:   s.account,
-		Name:      name,
-		ARN:       "arn:" + partition + ":iam::" + s.account + ":user/" + name,
-		Created:   s.now(),
-		Policies:  map[string]json.RawMessage{"administrator": json.RawMessage(administratorPolicy)},
+		Partition:  partition,
+		Account:    s.account,
+		Name:       administrator,
+		ARN:        entityARN(partition, s.account, "user", "/", administrator),
+		Created:    s.now(),
+		ID:         newUniqueID(userIDPrefix),
+		Identity:   keystore.Identity{Policies: map[string]json.RawMessage{"administrator": json.RawMessage(administratorPolicy)}},
+		AccessKeys: []string{key.ID},
 	}
 	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
 		if err := tx.CreateUser(user); err != nil {
@@ -153,21 +143,4 @@ func (s *Service) CreateAdministrator(ctx context.Context) (AccessKey, error) {
 		})
 	})
 	return key, err
-}
-
-// newAccessKey makes an access key of AWS's form: "AKIA" and 16 characters of base 32, and a
-// secret of 30 random bytes as 40 characters of base 64.
-func newAccessKey() (AccessKey, error) {
-	var id [10]byte
-	var secret [30]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return AccessKey{}, err
-	}
-	if _, err := rand.Read(secret[:]); err != nil {
-		return AccessKey{}, err
-	}
-	return AccessKey{
-		ID:     "AKIA" + base32.StdEncoding.EncodeToString(id[:]),
-		Secret: base64.StdEncoding.EncodeToString(secret[:]),
-	}, nil
 }

@@ -143,7 +143,13 @@ var (
 	}
 
 	userShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "name": {true, anyText}, "arn": {true, anyText},
-		"created": {true, moment}, "policies": {false, anyJSON}}
+		"created": {true, moment}, "id": {true, textLike("AIDA[A-Z2-7]{17}")}, "policies": {false, anyJSON}, "boundary": {false, anyJSON},
+		"tags": {false, anyJSON}, "accessKeys": {false, anyJSON}}
+
+	roleShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "name": {true, anyText}, "arn": {true, anyText},
+		"created": {true, moment}, "id": {true, textLike("AROA[A-Z2-7]{17}")}, "description": {false, anyText}, "trust": {true, anyJSON},
+		"maxSessionSeconds": {true, anyJSON}, "revoked": {false, moment}, "policies": {false, anyJSON}, "boundary": {false, anyJSON},
+		"tags": {false, anyJSON}}
 
 	accessKeyShape = shape{"id": {true, anyText}, "account": {true, anyText}, "principalArn": {true, anyText},
 		"sealedSecret": {true, binaryData}, "created": {true, moment}, "disabled": {false, isTrue}}
@@ -165,11 +171,20 @@ var (
 		"header":     {1, headerShape, [5]string{}},
 		"key":        {2, keyShape, [5]string{"partition", "account", "region", "", "id"}},
 		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}},
+		"role":       {15, roleShape, [5]string{"partition", "account", "", "", "name"}},
 		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}},
 		"due":        {6, dueShape, [5]string{"", "", "", "", "="}},
 		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}},
 	}
 )
+
+// contentVersion is the content version that records of a kind are written with.
+func contentVersion(kind string) uint16 {
+	if kind == "user" {
+		return 2
+	}
+	return 1
+}
 
 // dueID is the id that the page gives a due entry.
 func dueID(entry map[string]any) string {

@@ -7,6 +7,7 @@ package ops
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/kms11/kms11/attest"
@@ -33,10 +34,16 @@ type Service struct {
 	lastUses   *lastUses
 
 	attestation *attest.Verifier
+
+	files    atomic.Pointer[identitySet] // what the identities directory says; never nil
+	sessions sessionCache
+	mapped   mapped
+	borne    borneCache
+	web      WebIdentities
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger and
-// Attestation are required.
+// Config is what a Service needs. All fields but Serves, Now, Logger, Attestation and
+// WebIdentities are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
@@ -47,6 +54,8 @@ type Config struct {
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
+	WebIdentities WebIdentities
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -67,7 +76,9 @@ func New(c Config) *Service {
 		lastUses:   newLastUses(),
 
 		attestation: c.Attestation,
+		web:         c.WebIdentities,
 	}
+	s.files.Store(&identitySet{})
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -9,12 +9,14 @@ type Status struct {
 	Revision uint64 `json:"revision"`
 	Account  string `json:"account"`
 	Region   string `json:"region"`
+	// Identities is about the identities directory; nil where there is none.
+	Identities *IdentityStatus `json:"identities,omitempty"`
 }
 
 // Status names what the service serves and reads the store's header. With an error it holds what is
 // known without the store.
 func (s *Service) Status(ctx context.Context) (Status, error) {
-	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region}
+	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region, Identities: s.identityStatus()}
 	header, err := s.store.Header(ctx)
 	if err != nil {
 		return status, err

@@ -92,6 +92,10 @@ func TestStoreReadOutside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	role := ops.CreateRoleRequest{Name: "app", Trust: json.RawMessage(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}`)}
+	if _, err := o.service.CreateRole(t.Context(), &role); err != nil {
+		t.Fatal(err)
+	}
 	o.must("Encrypt", kms.EncryptRequest{KeyId: singleKey, Plaintext: []byte("used")})
 	if err := o.service.WriteLastUses(t.Context()); err != nil {
 		t.Fatal(err)
@@ -119,11 +123,11 @@ func TestStoreReadOutside(t *testing.T) {
 		}
 		count[kind]++
 	}
-	if want := map[string]int{"header": 1, "key": 2, "due": 2, "user": 1, "access-key": 1, "last-usage": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
+	if want := map[string]int{"header": 1, "key": 2, "due": 2, "user": 1, "role": 1, "access-key": 1, "last-usage": 1}; fmt.Sprint(count) != fmt.Sprint(want) {
 		t.Errorf("records by kind: %v, want %v", count, want)
 	}
-	// Creating the store is revision 1; four transactions followed.
-	if header.revision != 5 {
+	// Creating the store is revision 1; five transactions followed.
+	if header.revision != 6 {
 		t.Errorf("the store is at revision %d", header.revision)
 	}
 	o.checkDomain(header.content)
@@ -145,7 +149,7 @@ func (o *outside) checkRecord(engineKey string, raw []byte, storeID string, newe
 	if err != nil {
 		return name, err
 	}
-	if e.kind != kind.code || e.contentVersion != 1 || e.revision < 1 || e.revision > newest || len(raw) > 1<<20 {
+	if e.kind != kind.code || e.contentVersion != contentVersion(name) || e.revision < 1 || e.revision > newest || len(raw) > 1<<20 {
 		return name, fmt.Errorf("kind %d, content version %d, revision %d, %d bytes", e.kind, e.contentVersion, e.revision, len(raw))
 	}
 	if name == "header" {

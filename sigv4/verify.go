@@ -32,10 +32,16 @@ func (Credential) GoString() string { return "sigv4.Credential(***)" }
 // ID is a part of the request's header: clone it to keep it. Must be safe for concurrent use.
 type Lookup func(ctx context.Context, accessKeyID string) (Credential, error)
 
+// SessionLookup finds the credential of an access key ID that comes with a session token, as Lookup
+// does. It answers for the token: the credential's SessionToken does not count. Both are parts of the
+// request's header: clone them to keep them. Must be safe for concurrent use.
+type SessionLookup func(ctx context.Context, accessKeyID, token string) (Credential, error)
+
 // Config says what a Verifier accepts.
 type Config struct {
 	Service  string                   // of the credential scope, such as "kms"
 	Lookup   Lookup                   // required
+	Session  SessionLookup            // nil: Lookup is asked, and its SessionToken compared
 	RegionOK func(region string) bool // which Regions of the scope are served; required
 	Now      func() time.Time         // nil for time.Now
 	MaxSkew  time.Duration            // 0 for DefaultMaxSkew
@@ -80,7 +86,7 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Result, error) {
 		return Result{}, err
 	}
 	known := true
-	cred, err := v.config.Lookup(r.Context(), auth.AccessKeyID)
+	cred, err := v.lookUp(r, auth.AccessKeyID)
 	if errors.Is(err, ErrUnknownKey) {
 		known = false
 	} else if err != nil {
@@ -107,6 +113,17 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Result, error) {
 		v.keys.put(scope, key)
 	}
 	return Result{AccessKeyID: auth.AccessKeyID, Region: auth.Region, Credential: cred}, nil
+}
+
+// lookUp finds the credential that a request says it is signed with.
+func (v *Verifier) lookUp(r *http.Request, accessKeyID string) (Credential, error) {
+	tokens := r.Header["X-Amz-Security-Token"]
+	if v.config.Session == nil || len(tokens) != 1 {
+		return v.config.Lookup(r.Context(), accessKeyID)
+	}
+	cred, err := v.config.Session(r.Context(), accessKeyID, tokens[0])
+	cred.SessionToken = tokens[0]
+	return cred, err
 }
 
 // read checks all that needs no credential and gives the request's time as in the string to sign.

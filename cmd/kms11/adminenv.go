@@ -25,7 +25,8 @@ export AWS_SECRET_ACCESS_KEY=%s
 export AWS_REGION=%s
 export AWS_DEFAULT_REGION=%s
 export AWS_ENDPOINT_URL_KMS=%s
-`, shellQuote(path), e.accessKey.ID, e.accessKey.Secret, e.region, e.region, e.endpoint)))
+export AWS_ENDPOINT_URL_STS=%s
+`, shellQuote(path), e.accessKey.ID, e.accessKey.Secret, e.region, e.region, e.endpoint, e.endpoint)))
 }
 
 // updateAdminEnv sets Region and endpoint in admin.env and leaves the rest. Where the file has
@@ -40,7 +41,7 @@ func updateAdminEnv(path, region, endpoint string) error {
 	}
 	updated := string(text)
 	for name, value := range map[string]string{
-		"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL_KMS": endpoint,
+		"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL_KMS": endpoint, "AWS_ENDPOINT_URL_STS": endpoint,
 	} {
 		line := regexp.MustCompile(`(?m)^export ` + name + `=.*$`)
 		updated = line.ReplaceAllLiteralString(updated, "export "+name+"="+value)

@@ -14,6 +14,7 @@ import (
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/oidc"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -28,6 +29,7 @@ type backend struct {
 	made   ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
+	issuers     *oidc.Verifier // nil: none
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -133,24 +135,50 @@ func (b *backend) settleAccount(ctx context.Context, c *Config) error {
 		return nil
 	}
 	partition := kms.PartitionOf(c.Region)
-	accounts, err := b.store.Accounts(ctx, partition)
+	account, err := firstAccount(ctx, b.store, partition, c.Account)
 	if err != nil {
 		return err
 	}
-	for _, account := range accounts {
-		users, _, err := b.store.ScanUsers(ctx, partition, account, "", 1)
-		if err != nil {
-			return err
-		}
-		if len(users) > 0 && (c.Account == "" || c.Account == account) {
-			c.Account = account
-			return nil
-		}
+	if account != "" {
+		c.Account = account
+		return nil
 	}
 	if c.Account == "" {
 		return mismatchError{fmt.Errorf("the keystore has no user in partition %s: set region to what it was made with", partition)}
 	}
 	return mismatchError{fmt.Errorf("the keystore has no user in account %s of partition %s: leave account out, or set account and region to what it was made with", c.Account, partition)}
+}
+
+// firstAccount gives the account of the keystore's first user, who is the administrator that it was
+// made with: that user cannot be deleted. With an account it gives that one, "" if it has no user.
+func firstAccount(ctx context.Context, store *keystore.Store, partition, only string) (first string, err error) {
+	accounts, err := store.Accounts(ctx, partition)
+	if err != nil {
+		return "", err
+	}
+	var created time.Time
+	for _, account := range accounts {
+		if only != "" && account != only {
+			continue
+		}
+		for after, more := "", true; more; {
+			var names []string
+			if names, more, err = store.ScanUsers(ctx, partition, account, after, 1000); err != nil {
+				return "", err
+			}
+			for _, name := range names {
+				user, err := store.User(ctx, keystore.UserID{Partition: partition, Account: account, Name: name})
+				if err != nil {
+					return "", err
+				}
+				if first == "" || user.Created.Before(created) {
+					first, created = account, user.Created
+				}
+				after = name
+			}
+		}
+	}
+	return first, nil
 }
 
 // create makes the domain's keys in the tokens, then the keystore, then the administrator, whose
@@ -172,7 +200,7 @@ func (b *backend) create(ctx context.Context, c Config, p paths, log *slog.Logge
 }
 
 func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
-	return ops.New(ops.Config{
+	config := ops.Config{
 		Store:       b.store,
 		Domain:      b.domain,
 		Account:     c.Account,
@@ -180,7 +208,11 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Serves:      c.serves,
 		Logger:      log,
 		Attestation: b.attestation,
-	})
+	}
+	if b.issuers != nil {
+		config.WebIdentities = b.issuers
+	}
+	return ops.New(config)
 }
 
 // close releases what is open, in the reverse order of opening.

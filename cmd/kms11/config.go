@@ -65,6 +65,12 @@ type Config struct {
 	Limits LimitsConfig `yaml:"limits"`
 	// Attestation names the roots of the enclaves that may be a request's Recipient.
 	Attestation AttestationConfig `yaml:"attestation"`
+	// Identities is a directory of files with users and roles, beside those in the keystore.
+	Identities string `yaml:"identities"`
+	// OIDC are the OpenID Connect issuers whose tokens AssumeRoleWithWebIdentity takes.
+	OIDC []OIDCConfig `yaml:"oidc"`
+	// MTLS lets client certificates stand for principals.
+	MTLS MTLSConfig `yaml:"mtls"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
 	// Log sets what is logged on standard error.
@@ -145,6 +151,9 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		if !set {
 			continue
 		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.String {
+			return fmt.Errorf("config: environment variable %s: this setting comes from the configuration file only", name)
+		}
 		var err error
 		switch field.Kind() {
 		case reflect.String:
@@ -219,6 +228,14 @@ func (c *Config) check() error {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("config: log.format %q is not text or json", c.Log.Format)
+	}
+	for i, p := range providers(c.OIDC, defaultAccount) {
+		if err := p.Check(); err != nil {
+			return fmt.Errorf("config: oidc[%d]: %w", i, err)
+		}
+	}
+	if err := c.MTLS.check(c.TLS.Certificate != ""); err != nil {
+		return fmt.Errorf("config: %w", err)
 	}
 	loopback, err := isLoopback(c.Listen)
 	switch {

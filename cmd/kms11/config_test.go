@@ -75,6 +75,21 @@ func TestConfigCheck(t *testing.T) {
 		"log format":               func(c *Config) { c.Log.Format = "xml" },
 		"negative":                 func(c *Config) { c.Handles = -1 },
 		"no data":                  func(c *Config) { c.Data = "" },
+		"issuer over http":         func(c *Config) { c.OIDC = []OIDCConfig{{Issuer: "http://example.com", Audiences: []string{"a"}}} },
+		"issuer without audience":  func(c *Config) { c.OIDC = []OIDCConfig{{Issuer: "https://example.com"}} },
+		"issuer's account": func(c *Config) {
+			c.OIDC = []OIDCConfig{{Issuer: "https://example.com", Audiences: []string{"a"}, Account: "1"}}
+		},
+		"map without a CA": func(c *Config) {
+			c.MTLS.Principals = []MTLSRule{{CN: "a", Principal: "arn:aws:iam::111122223333:user/a"}}
+		},
+		"mtls without TLS": func(c *Config) { c.MTLS.CA = "ca.pem" },
+		"two conditions": func(c *Config) {
+			c.withRule(MTLSRule{CN: "a", DNS: "b", Principal: "arn:aws:iam::111122223333:user/a"})
+		},
+		"no condition":            func(c *Config) { c.withRule(MTLSRule{Principal: "arn:aws:iam::111122223333:user/a"}) },
+		"half a fingerprint":      func(c *Config) { c.withRule(MTLSRule{SHA256: "00ff", Principal: "arn:aws:iam::111122223333:user/a"}) },
+		"an account as principal": func(c *Config) { c.withRule(MTLSRule{CN: "a", Principal: "arn:aws:iam::111122223333:root"}) },
 	} {
 		c := defaultConfig()
 		change(&c)
@@ -88,6 +103,44 @@ func TestConfigCheck(t *testing.T) {
 		if err := c.check(); err != nil {
 			t.Errorf("%s: %v", listen, err)
 		}
+	}
+}
+
+// withRule makes a configuration whose only mistake can be the rule.
+func (c *Config) withRule(rule MTLSRule) {
+	c.TLS = TLSConfig{"c", "k"}
+	c.MTLS = MTLSConfig{CA: "ca.pem", Principals: []MTLSRule{rule}}
+}
+
+// TestConfigIdentities reads the settings for issuers and client certificates, which only a file has.
+func TestConfigIdentities(t *testing.T) {
+	file := writeConfig(t, `
+identities: /etc/kms11/identities
+tls: {certificate: c, key: k}
+oidc:
+  - {issuer: "https://example.com/a", audiences: [sts.amazonaws.com], ca: ca.pem}
+  - {issuer: "https://example.com/b", audiences: [x], account: "111122223333", jwks: keys.json}
+mtls:
+  ca: clients.pem
+  principals:
+    - {sha256: "`+strings.Repeat("AB:", 31)+`AB", principal: "arn:aws:iam::111122223333:role/a"}
+`)
+	config, err := loadConfig(file, environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.check(); err != nil {
+		t.Fatal(err)
+	}
+	made := providers(config.OIDC, "444455556666")
+	if made[0].Account != "444455556666" || made[1].Account != "111122223333" || made[0].CAFile != "ca.pem" || made[1].JWKSFile != "keys.json" {
+		t.Errorf("the providers are %+v", made)
+	}
+	if rules := config.MTLS.rules(); rules[0].Fingerprint != strings.Repeat("ab", 32) {
+		t.Errorf("the rules are %+v", rules)
+	}
+	if _, err := loadConfig(file, environment(map[string]string{"KMS11_OIDC": "x"})); err == nil || !strings.Contains(err.Error(), "KMS11_OIDC") {
+		t.Errorf("a list of structures from the environment: %v", err)
 	}
 }
 

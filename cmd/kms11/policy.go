@@ -31,7 +31,7 @@ func policyExplainCommand() *cli.Command {
 			"only what the flags say. Exit code 0 means that there is an answer, not that it is yes. Asks over the admin socket in the " +
 			"data directory, so it works for the server's own user only.",
 		Flags: append(settingFlags(),
-			&cli.StringFlag{Name: "principal", Usage: "ARN of a user or of an account's root user"},
+			&cli.StringFlag{Name: "principal", Usage: "ARN of a user, a role, a session of one, or an account's root user"},
 			&cli.StringFlag{Name: "action", Usage: "the action, such as kms:Encrypt"},
 			&cli.StringFlag{Name: "key", Usage: "key id, key ARN or alias; none for an action without a key"},
 			&cli.StringFlag{Name: "region", Usage: "the Region of the request (default: the server's)"},

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kms11/kms11/api"
+	"github.com/kms11/kms11/oidc"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -55,7 +56,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if b.attestation, err = attestation(c.Attestation); err != nil {
 		return usageError{fmt.Errorf("config: attestation: %w", err)}
 	}
-	tlsConfig, err := b.openTLS(c.TLS)
+	tlsConfig, err := b.openTLS(c.TLS, c.MTLS)
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,15 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
+	if b.issuers, err = oidc.New(providers(c.OIDC, c.Account), nil); err != nil {
+		return usageError{fmt.Errorf("config: oidc: %w", err)}
+	}
 	service := b.service(c, log)
+	stopIdentities, err := followIdentities(ctx, c.Identities, service, log)
+	if err != nil {
+		return err
+	}
+	defer stopIdentities()
 	defer background(service.Run)()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
@@ -131,10 +140,11 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 // handler is the KMS API with the authentication that the configuration asks for.
 func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
 	if !c.Dev {
-		return api.NewHandler(service, api.NewSigV4(service), log)
+		return endpointFor(c, service, api.NewSigV4(service), api.NewSTSSigV4(service), log)
 	}
 	log.Warn("dev mode: signatures are not checked and every access key is its account's root user")
-	return api.MarkDev(api.NewHandler(service, api.NewDev(c.Account, c.Region), log))
+	dev := api.NewDev(c.Account, c.Region)
+	return api.MarkDev(endpointFor(c, service, dev, dev, log))
 }
 
 func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {

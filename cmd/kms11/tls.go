@@ -16,7 +16,7 @@ import (
 // openTLS reads the server's certificate and finds its key: a PEM file, or a key pair in a token
 // named by a PKCS #11 URI. It gives nil where no TLS is configured. It has to come before the
 // domain's tokens are opened: see hsm.OpenTLSKey.
-func (b *backend) openTLS(c TLSConfig) (*tls.Config, error) {
+func (b *backend) openTLS(c TLSConfig, clients MTLSConfig) (*tls.Config, error) {
 	if c.Certificate == "" {
 		return nil, nil
 	}
@@ -30,11 +30,35 @@ func (b *backend) openTLS(c TLSConfig) (*tls.Config, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("config: tls: %w", err)}
 	}
-	return &tls.Config{
+	config := &tls.Config{
 		Certificates: []tls.Certificate{certificate},
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
-	}, nil
+	}
+	if err := clients.ask(config); err != nil {
+		return nil, usageError{fmt.Errorf("config: mtls: %w", err)}
+	}
+	return config, nil
+}
+
+// ask has clients show a certificate, if the configuration wants that.
+func (m *MTLSConfig) ask(config *tls.Config) error {
+	if m.CA == "" {
+		return nil
+	}
+	text, err := os.ReadFile(m.CA)
+	if err != nil {
+		return err
+	}
+	config.ClientCAs = x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(text) {
+		return fmt.Errorf("%s holds no PEM certificate", m.CA)
+	}
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	if m.Required {
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return nil
 }
 
 // tokenCertificate is a certificate from a file with its key in a token.

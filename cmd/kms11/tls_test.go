@@ -37,7 +37,7 @@ func TestTLSKeyInToken(t *testing.T) {
 			uri.Object = "tls " + kind
 			certificate := selfSigned(t, uri, kind)
 			b := &backend{}
-			config, err := b.openTLS(TLSConfig{Certificate: certificate, Key: uri.String()})
+			config, err := b.openTLS(TLSConfig{Certificate: certificate, Key: uri.String()}, MTLSConfig{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestTLSKeyRefused(t *testing.T) {
 	uri.Object = ""
 	for name, key := range map[string]string{"another key": other, "no such key": absent, "no object": uri.String(), "no URI": "pkcs11:?"} {
 		b := &backend{}
-		_, err := b.openTLS(TLSConfig{Certificate: certificate, Key: key})
+		_, err := b.openTLS(TLSConfig{Certificate: certificate, Key: key}, MTLSConfig{})
 		if exitCode(err) != exitUsage {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -46,10 +46,16 @@ func python(t *testing.T) string {
 // run runs a client to its end in the server's client environment and prints what it printed.
 func run(t *testing.T, server *kms11test.Server, name string, args ...string) {
 	t.Helper()
+	runWith(t, server.Env(t), name, args...)
+}
+
+// runWith is run in another environment.
+func runWith(t *testing.T, env []string, name string, args ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), clientBound)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = server.Env(t)
+	cmd.Env = env
 	output, err := cmd.CombinedOutput()
 	t.Logf("%s", output)
 	if err != nil {

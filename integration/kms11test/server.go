@@ -2,6 +2,7 @@ package kms11test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -33,6 +34,7 @@ type Server struct {
 	Listen string // host:port
 
 	args   []string
+	secure *tls.Config // to reach a server that uses TLS; else nil
 	dev    bool
 	log    string // a file outside Dir
 	cmd    *exec.Cmd
@@ -42,6 +44,19 @@ type Server struct {
 // Start starts `kms11 serve` on a new data directory and waits until it answers /healthz. Further
 // arguments are added to the command line. The process ends with the test at the latest.
 func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return StartIn(t, newDir(t), args...)
+}
+
+// StartTLS is Start for a server that is configured to use TLS; readiness is asked for with this
+// configuration.
+func StartTLS(t testing.TB, config *tls.Config, args ...string) *Server {
+	t.Helper()
+	return startIn(t, newDir(t), config, args)
+}
+
+// newDir is a data directory that is not there yet.
+func newDir(t testing.TB) string {
 	t.Helper()
 	// Not t.TempDir: a socket's path, which is in there, has to be shorter than test names can be.
 	parent, err := os.MkdirTemp("", "kms11-")
@@ -53,16 +68,22 @@ func Start(t testing.TB, args ...string) *Server {
 			t.Error(err)
 		}
 	})
-	return StartIn(t, filepath.Join(parent, "data"), args...)
+	return filepath.Join(parent, "data")
 }
 
 // StartIn is Start on the data directory dir.
 func StartIn(t testing.TB, dir string, args ...string) *Server {
 	t.Helper()
+	return startIn(t, dir, nil, args)
+}
+
+func startIn(t testing.TB, dir string, secure *tls.Config, args []string) *Server {
+	t.Helper()
 	s := &Server{
-		Dir:  dir,
-		args: args,
-		log:  filepath.Join(t.TempDir(), "kms11.log"),
+		Dir:    dir,
+		args:   args,
+		secure: secure,
+		log:    filepath.Join(t.TempDir(), "kms11.log"),
 	}
 	for _, arg := range args {
 		s.dev = s.dev || arg == "--dev"
@@ -129,8 +150,13 @@ func (s *Server) launch(t testing.TB) {
 }
 
 func (s *Server) ready() bool {
-	client := http.Client{Timeout: 10 * time.Second}
-	response, err := client.Get("http://" + s.Listen + "/healthz")
+	client, url := http.Client{Timeout: 10 * time.Second}, "http://"+s.Listen+"/healthz"
+	if s.secure != nil {
+		transport := &http.Transport{TLSClientConfig: s.secure}
+		defer transport.CloseIdleConnections()
+		client.Transport, url = transport, "https://"+s.Listen+"/healthz"
+	}
+	response, err := client.Get(url)
 	if err != nil {
 		return false
 	}
