@@ -62,10 +62,21 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if in.MultiRegion {
 		record.MultiRegion = placesOf(call.Region, call.Region, nil)
 	}
+	// A look before the token makes something.
+	if err := s.glanceAtKeyQuota(ctx, scopeOf(call)); err != nil {
+		return nil, err
+	}
 	if err := s.firstMaterial(ctx, record); err != nil {
 		return nil, err
 	}
-	if err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
+	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+		// Others may have made keys since the first look.
+		if err := s.checkKeyQuota(tx, scopeOf(call)); err != nil {
+			return err
+		}
+		return tx.CreateKey(record)
+	})
+	if err != nil {
 		for i := range record.Materials {
 			err = errors.Join(err, s.abandon(ctx, record.KeyID(), &record.Materials[i].Material))
 		}

@@ -50,6 +50,9 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 			return err
 		}
 		replica = replicaOf(current.KeyRecord, own)
+		if err := s.checkKeyQuota(tx, scopeOf(&creating)); err != nil {
+			return err
+		}
 		if err := tx.CreateKey(replica); err != nil {
 			return err
 		}

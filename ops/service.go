@@ -29,11 +29,12 @@ type Service struct {
 	callers    callerCache
 	overdue    chan struct{} // wakes Run; holds one
 	lastUses   *lastUses
+	limits     limits
 
 	attestation *attest.Verifier
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger and
+// Config is what a Service needs. All fields but Serves, Now, Logger, Quotas and
 // Attestation are required.
 type Config struct {
 	Store   *keystore.Store
@@ -43,6 +44,7 @@ type Config struct {
 	Serves  func(region string) bool // which other Regions are served; nil: none
 	Now     func() time.Time         // time.Now if nil
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
+	Quotas  Quotas                   // the zero value: AWS's, without rates of requests
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
 }
@@ -67,6 +69,7 @@ func New(c Config) *Service {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.limits = newLimits(c.Quotas, s)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
