@@ -15,13 +15,14 @@ const serviceName = "kms"
 
 // SigV4 authenticates requests by their AWS Signature Version 4.
 type SigV4 struct {
+	service  *ops.Service
 	verifier *sigv4.Verifier
 }
 
 // NewSigV4 verifies signatures against the service's access keys, for the Regions that it serves.
 // The Region of a signature's scope is the one that the request is for.
 func NewSigV4(service *ops.Service) *SigV4 {
-	return &SigV4{verifier: sigv4.NewVerifier(sigv4.Config{
+	return &SigV4{service: service, verifier: sigv4.NewVerifier(sigv4.Config{
 		Service:  serviceName,
 		RegionOK: service.Serves,
 		Lookup: func(ctx context.Context, accessKeyID string) (sigv4.Credential, error) {
@@ -55,5 +56,13 @@ func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
 	if err != nil {
 		return ops.Call{}, err
 	}
-	return ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}, nil
+	call := ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}
+	if call.Caller.Principal.Service == "" {
+		return call, nil
+	}
+	claim, err := claimed(r)
+	if err != nil {
+		return ops.Call{}, err
+	}
+	return call, a.service.ServiceCall(r.Context(), &call, claim)
 }

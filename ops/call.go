@@ -12,6 +12,7 @@ type Call struct {
 	Region    string // the Region of the request's signature
 	Caller    *Caller
 	Origin    Origin
+	Via       Via // which service sent it, and for whom
 
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.

@@ -31,7 +31,7 @@ func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k
 	}
 	if effect.Implicit() {
 		granted, err := s.granted(ctx, call, k, named, request, policy.GrantRequest{
-			Operation: kms.GrantOperation(action), Context: by.context, New: by.create,
+			Operation: kms.GrantOperation(action), Context: by.context, SourceARN: call.Via.SourceARN, New: by.create,
 		})
 		if err != nil {
 			return err

@@ -27,6 +27,9 @@ func sealPurpose(accessKeyID string) string { return "access-key/" + accessKeyID
 // by the token once and kept in memory, as verifying a signature needs them, until the record
 // changes.
 func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret string, caller *Caller, err error) {
+	if secret, caller, ok := s.serviceCredential(accessKeyID); ok {
+		return secret, caller, nil
+	}
 	record, err := s.store.AccessKey(ctx, accessKeyID)
 	if errors.Is(err, keystore.ErrNotFound) || err == nil && record.Disabled {
 		return "", nil, ErrUnknownAccessKey

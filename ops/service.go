@@ -30,11 +30,12 @@ type Service struct {
 	overdue    chan struct{} // wakes Run; holds one
 	lastUses   *lastUses
 	limits     limits
+	services   services
 
 	attestation *attest.Verifier
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger, Quotas and
+// Config is what a Service needs. All fields but Serves, Now, Logger, Quotas, Services and
 // Attestation are required.
 type Config struct {
 	Store   *keystore.Store
@@ -45,6 +46,8 @@ type Config struct {
 	Now     func() time.Time         // time.Now if nil
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
 	Quotas  Quotas                   // the zero value: AWS's, without rates of requests
+	// Services are the services that use keys for the accounts they serve; none unless set.
+	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
 }
@@ -63,6 +66,7 @@ func New(c Config) *Service {
 		operations: make(map[string]Operation),
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
+		services:   newServices(c.Services),
 
 		attestation: c.Attestation,
 	}

@@ -27,6 +27,7 @@ type backend struct {
 	made   ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
+	services    []ops.ServiceIdentity
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -171,6 +172,8 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Serves:      c.serves,
 		Logger:      log,
 		Attestation: b.attestation,
+		Quotas:      c.Quotas.quotas(),
+		Services:    b.services,
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,10 @@ type Config struct {
 	Attestation AttestationConfig `yaml:"attestation"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
+	// Quotas limits what accounts may have and how often they may ask.
+	Quotas QuotasConfig `yaml:"quotas"`
+	// Services are the services that use keys for the accounts they serve.
+	Services []ServiceConfig `yaml:"services"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -135,6 +140,15 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 			continue
 		}
 		var err error
+		if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+			if err := u.UnmarshalText([]byte(text)); err != nil {
+				return fmt.Errorf("config: environment variable %s: %w", name, err)
+			}
+			continue
+		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.String {
+			return fmt.Errorf("config: %s cannot be set in the environment: set it in a file", strings.ToLower(v.Type().Field(i).Name))
+		}
 		switch field.Kind() {
 		case reflect.String:
 			field.SetString(text)
@@ -200,6 +214,9 @@ func (c *Config) check() error {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("config: log.format %q is not text or json", c.Log.Format)
+	}
+	if err := errors.Join(c.Quotas.check(), checkServices(c.Services)); err != nil {
+		return err
 	}
 	loopback, err := isLoopback(c.Listen)
 	switch {
