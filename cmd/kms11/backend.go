@@ -65,6 +65,10 @@ func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.L
 			RunMessages: c.Run.Messages,
 			RunSeconds:  c.Run.Seconds,
 			Logger:      log,
+
+			PublicOutside:        c.PublicOutside,
+			ForbidPaddingOutside: c.ForbidPaddingOutside,
+			PairsAhead:           c.PairsAhead,
 		})
 		if err != nil {
 			return tokenError{err}
