@@ -54,6 +54,7 @@ func ListenAdmin(path string, service *ops.Service, version string) (*Admin, err
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status) // a client that has gone does not concern the server
 	})
+	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil

@@ -97,13 +97,17 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, requestID strin
 	return operation.Invoke(r.Context(), h.service, &call, body.Bytes())
 }
 
-// originOf is where a request came from. A proxy's word about it is not taken.
+// originOf is where a request came from. A proxy's word about it is not taken; what a service says of
+// whom it acts for is signed.
 func originOf(r *http.Request) ops.Origin {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	return ops.Origin{SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil}
+	return ops.Origin{
+		SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil,
+		SourceARN: r.Header.Get("X-Amz-Source-Arn"), SourceAccount: r.Header.Get("X-Amz-Source-Account"),
+	}
 }
 
 // target finds the operation that a request names.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
-	"github.com/kms11/kms11/policy"
 )
 
 const (
@@ -35,7 +34,7 @@ func (s *Service) CreateAlias(ctx context.Context, call *Call, in *kms.CreateAli
 		if err != nil {
 			return err
 		}
-		if err := s.authorizeKey(call, current); err != nil {
+		if err := s.authorizeKeyIn(tx, call, current); err != nil {
 			return err
 		}
 		if err := checkState(current, call.Operation); err != nil {
@@ -86,7 +85,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *Call, in *kms.UpdateAli
 		if err != nil {
 			return err
 		}
-		if err := s.authorizeKey(call, current); err != nil {
+		if err := s.authorizeKeyIn(tx, call, current); err != nil {
 			return err
 		}
 		if err := checkAliasMove(old, current); err != nil {
@@ -156,13 +155,7 @@ func (s *Service) resolveTarget(ctx context.Context, call *Call, keyID string) (
 // on the alias, which has no policy of its own, and each key must allow it too (AWS KMS Developer
 // Guide, "Controlling access to aliases").
 func (s *Service) authorizeAlias(call *Call, alias kms.ARN, keys ...key) error {
-	request := policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    "kms:" + call.Operation,
-		Resource:  alias.String(),
-		Owner:     alias.Account,
-	}
-	if err := denial(request, policy.Evaluate(request, nil, call.Caller.Policies)); err != nil {
+	if err := s.authorizeByIdentity(call, call.Operation, alias.String(), alias.Account, key{}); err != nil {
 		return err
 	}
 	for _, k := range keys {
@@ -184,7 +177,7 @@ func (s *Service) currentTarget(tx *keystore.Tx, call *Call, alias kms.ARN) (key
 		return key{}, err
 	}
 	k := keyOf(record)
-	return k, s.authorizeKey(call, k)
+	return k, s.authorizeKeyIn(tx, call, k)
 }
 
 // checkAliasMove refuses to move an alias between keys that clients cannot use in the same way: both

@@ -161,6 +161,7 @@ func TestAliasErrors(t *testing.T) {
 
 func TestAliasPermissions(t *testing.T) {
 	h := newHarness(t)
+	h.addUser(account, "nobody")
 	open := h.createKey(nil)
 	closed := h.createKey(kms.CreateKeyRequest{BypassPolicyLockoutSafetyCheck: true,
 		Policy: `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:user/nobody"},"Action":"kms:*","Resource":"*"}}`})

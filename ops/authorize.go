@@ -4,78 +4,89 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/policy"
 )
 
 // authorizeKey decides whether the caller may do the call's operation on a key.
 func (s *Service) authorizeKey(call *Call, k key) error {
-	request, effect, err := s.evaluate(call, call.Operation, k)
+	request, decision, err := s.evaluate(call, call.Operation, k)
 	if err != nil {
 		return err
 	}
-	return denial(request, effect)
+	return denial(request, decision.Effect)
 }
 
-// evaluate asks the policies about an action of the caller on a key.
-func (s *Service) evaluate(call *Call, action string, k key) (policy.Request, policy.Effect, error) {
-	request := policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    "kms:" + action,
-		Resource:  k.arn,
-		Owner:     k.Account,
-	}
+// authorizeKeyIn is authorizeKey in a transaction, beside which the store must not be read.
+func (s *Service) authorizeKeyIn(tx *keystore.Tx, call *Call, k key) error {
+	call.asked.tx = tx
+	defer func() { call.asked.tx = nil }()
+	return s.authorizeKey(call, k)
+}
+
+// evaluate asks the policies about an action of the caller on a key. The request is the call's own
+// and good until the next one is asked about.
+func (s *Service) evaluate(call *Call, action string, k key) (*policy.Request, policy.Decision, error) {
+	request := s.ask(call, action, k.arn, k.Account, k)
 	document, err := s.policies.get(k.Policy)
 	if err != nil {
-		return request, policy.NoResourceAllow, err
+		return request, policy.Decision{Effect: policy.NoResourceAllow}, err
 	}
-	effect := policy.Evaluate(request, document, call.Caller.Policies)
-	if effect == policy.DeniedByIdentity && !opens(request, document) {
+	decision := policy.Evaluate(request, call.Caller.policies(document))
+	if explicit := decision.Effect != policy.Allowed && !decision.Effect.Implicit(); explicit && !opens(request, document) {
 		// Another account must not learn by a deny of its own that the key exists.
-		effect = policy.DeniedByResource
+		decision.Effect = policy.DeniedByResource
 	}
-	return request, effect, nil
+	return request, decision, nil
 }
 
 // opens says whether a key is of the caller's account or its policy lets the caller's account in.
-func opens(r policy.Request, document *policy.Document) bool {
+func opens(r *policy.Request, document *policy.Document) bool {
 	if r.Principal.Account == r.Owner {
 		return true
 	}
-	effect := policy.Evaluate(r, document, nil)
+	effect := policy.Evaluate(r, policy.Policies{Resource: document}).Effect
 	return effect == policy.Allowed || effect == policy.NoIdentityAllow
 }
 
 // authorizeAccount decides an operation that concerns no key (AWS: "Resource": "*").
 func (s *Service) authorizeAccount(call *Call) error {
-	request := policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    "kms:" + call.Operation,
-		Resource:  "*",
-		Owner:     call.Caller.Principal.Account,
-	}
-	return denial(request, policy.Evaluate(request, nil, call.Caller.Policies))
+	return s.authorizeByIdentity(call, call.Operation, "*", call.Caller.Principal.Account, key{})
 }
 
-// denial gives AWS's text for a decision (IAM User Guide, "Troubleshoot access denied error
-// messages"). To another account a key whose policy does not let it in looks like one that does not
-// exist.
-func denial(r policy.Request, effect policy.Effect) error {
-	var why string
-	if r.Principal.Account != r.Owner && (effect == policy.DeniedByResource || effect == policy.NoResourceAllow) {
+// authorizeByIdentity decides an action on something that has no policy of its own. The key is what
+// conditions see, if there is one.
+func (s *Service) authorizeByIdentity(call *Call, action, resource, owner string, k key) error {
+	request := s.ask(call, action, resource, owner, k)
+	return denial(request, policy.Evaluate(request, call.Caller.policies(nil)).Effect)
+}
+
+// denials say why an effect denies, as AWS does (IAM User Guide, "Troubleshoot access denied error
+// messages"). Nothing writes to it.
+var denials = map[policy.Effect]string{
+	policy.DeniedByResource: "with an explicit deny in a resource-based policy",
+	policy.DeniedByIdentity: "with an explicit deny in an identity-based policy",
+	policy.DeniedByBoundary: "with an explicit deny in a permissions boundary",
+	policy.DeniedBySession:  "with an explicit deny in a session policy",
+	policy.NoResourceAllow:  "because no resource-based policy allows the %s action",
+	policy.NoIdentityAllow:  "because no identity-based policy allows the %s action",
+	policy.NoBoundaryAllow:  "because no permissions boundary allows the %s action",
+	policy.NoSessionAllow:   "because no session policy allows the %s action",
+}
+
+// denial gives AWS's text for a decision. To another account a key whose policy does not let it in
+// looks like one that does not exist.
+func denial(r *policy.Request, effect policy.Effect) error {
+	switch {
+	case effect == policy.Allowed:
+		return nil
+	case r.Principal.Account != r.Owner && (effect == policy.DeniedByResource || effect == policy.NoResourceAllow):
 		return unseen(r.Principal, r.Action)
 	}
-	switch effect {
-	case policy.Allowed:
-		return nil
-	case policy.DeniedByResource:
-		why = "with an explicit deny in a resource-based policy"
-	case policy.DeniedByIdentity:
-		why = "with an explicit deny in an identity-based policy"
-	case policy.NoResourceAllow:
-		why = fmt.Sprintf("because no resource-based policy allows the %s action", r.Action)
-	case policy.NoIdentityAllow:
-		why = fmt.Sprintf("because no identity-based policy allows the %s action", r.Action)
+	why := denials[effect]
+	if effect.Implicit() {
+		why = fmt.Sprintf(why, r.Action)
 	}
 	return kms.Errorf(kms.AccessDeniedException, "User: %s is not authorized to perform: %s on resource: %s %s",
 		r.Principal.ARN, r.Action, r.Resource, why)

@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"context"
+
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/policy"
 )
@@ -17,11 +19,15 @@ type Call struct {
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.
 	used [2]*keystore.KeyRecord
+	// asked is the question that the policies are asked at the moment; it is here so that asking
+	// allocates nothing.
+	asked question
 }
 
-// begin makes the call one of an operation.
-func (c *Call) begin(operation string) {
+// begin makes the call one of an operation, with its decoded request.
+func (c *Call) begin(ctx context.Context, operation string, input any) {
 	c.Operation, c.used = operation, [2]*keystore.KeyRecord{}
+	c.asked = question{ctx: ctx, input: input}
 }
 
 // uses says that the request's success is a use of a key.
@@ -38,6 +44,20 @@ type Origin struct {
 	SourceIP  string // without the port
 	UserAgent string
 	Secure    bool // it came through TLS
+	// SourceARN and SourceAccount are the resource and the account for which a service says that it
+	// acts. They are what the request says: only a service principal is believed.
+	SourceARN, SourceAccount string
+}
+
+// source gives what a service says for whom it acts; nothing of all others.
+func (c *Call) source() (arn, account string) {
+	if c.Via.Principal != "" {
+		return c.Via.SourceARN, c.Via.SourceAccount
+	}
+	if c.Caller.Principal.Service == "" {
+		return "", ""
+	}
+	return c.Origin.SourceARN, c.Origin.SourceAccount
 }
 
 // Caller is who sent a request. It is shared between requests and never changed.
@@ -50,6 +70,11 @@ type Caller struct {
 	Session []*policy.Document
 	// AccessKeyID is the access key that signed, for records only; empty in dev mode.
 	AccessKeyID string
+}
+
+// policies are what bears on a request of the caller for a key with a policy; nil: for none.
+func (c *Caller) policies(key *policy.Document) policy.Policies {
+	return policy.Policies{Resource: key, Identity: c.Policies, Boundary: c.Boundary, Session: c.Session}
 }
 
 // RootCaller is the root user of an account.

@@ -10,7 +10,6 @@ import (
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
-	"github.com/kms11/kms11/policy"
 )
 
 // CreateKey implements the operation CreateKey. The token makes the material first and the record
@@ -35,32 +34,28 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err != nil {
 		return nil, err
 	}
-	arn := kms.KeyARN(call.Region, account, id).String()
-	if err := s.authorizeTags(call, arn, in.Tags); err != nil {
-		return nil, err
-	}
-	keyPolicy, err := newKeyPolicy(call, arn, in.Policy, in.BypassPolicyLockoutSafetyCheck)
-	if err != nil {
-		return nil, err
-	}
-	now := s.now().UTC()
 	record := &keystore.KeyRecord{
 		Partition:   partition,
 		Account:     account,
 		Region:      call.Region,
 		ID:          id,
-		Created:     now,
+		Created:     s.now().UTC(),
 		Description: in.Description,
 		Spec:        spec,
 		Usage:       usage,
 		Origin:      cmp.Or(in.Origin, kms.OriginTypeAwsKms),
 		Manager:     kms.KeyManagerTypeCustomer,
 		State:       kms.KeyStateEnabled,
-		Policy:      keyPolicy,
 		Tags:        tags,
 	}
 	if in.MultiRegion {
 		record.MultiRegion = placesOf(call.Region, call.Region, nil)
+	}
+	if err := s.authorizeTags(call, keyOf(record), in.Tags); err != nil {
+		return nil, err
+	}
+	if record.Policy, err = s.newKeyPolicy(ctx, call, keyOf(record), in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		return nil, err
 	}
 	// A look before the token makes something.
 	if err := s.glanceAtKeyQuota(ctx, scopeOf(call)); err != nil {
@@ -121,18 +116,15 @@ func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.
 	return s.domain.Destroy(ctx, material)
 }
 
-// authorizeTags decides whether the caller may tag the key that it is about to make.
-func (s *Service) authorizeTags(call *Call, arn string, tags []kms.Tag) error {
+// authorizeTags decides whether the caller may tag the key that it is about to make. The key has no
+// policy yet, and no tags that a condition could ask about.
+func (s *Service) authorizeTags(call *Call, k key, tags []kms.Tag) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	request := policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    "kms:TagResource",
-		Resource:  arn,
-		Owner:     call.Caller.Principal.Account,
-	}
-	return denial(request, policy.Evaluate(request, nil, call.Caller.Policies))
+	bare := *k.KeyRecord
+	bare.Tags = nil
+	return s.authorizeByIdentity(call, "TagResource", k.arn, k.Account, key{&bare, k.arn})
 }
 
 // specAndUsage reads KeySpec, its deprecated twin and KeyUsage with their defaults.

@@ -12,7 +12,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, call *Call, in *kms.G
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.attested(in.Recipient)
+	to, err := s.attested(call, in.Recipient)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.attested(in.Recipient)
+	to, err := s.attested(call, in.Recipient)
 	if err != nil {
 		return nil, err
 	}

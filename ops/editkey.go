@@ -52,7 +52,7 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 			return err
 		}
 		// The policy may have changed while this request waited for other writers.
-		if err := s.authorizeKey(call, current); err != nil {
+		if err := s.authorizeKeyIn(tx, call, current); err != nil {
 			return err
 		}
 		if err := checkState(current, call.Operation); err != nil {

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -25,18 +26,20 @@ func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k
 	if badToken != nil && k.Account == call.Caller.Principal.Account {
 		return badToken
 	}
-	request, effect, err := s.evaluate(call, action, k)
+	request, decision, err := s.evaluate(call, action, k)
 	if err != nil {
 		return err
 	}
+	effect := decision.Effect
 	if effect.Implicit() {
-		granted, err := s.granted(ctx, call, k, named, request, policy.GrantRequest{
-			Operation: kms.GrantOperation(action), Context: by.context, SourceARN: call.Via.SourceARN, New: by.create,
+		source, _ := call.source()
+		grant, err := s.granted(ctx, call, k, named, request, policy.GrantRequest{
+			Operation: kms.GrantOperation(action), Context: by.context, SourceARN: source, New: by.create,
 		})
 		if err != nil {
 			return err
 		}
-		if granted {
+		if grant != nil {
 			effect = policy.Allowed
 		}
 	}
@@ -46,32 +49,36 @@ func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k
 	return badToken // not before: whether a key of another account exists is not told
 }
 
-// granted says whether a grant on a key allows the caller a request: one that a grant token names,
-// or one that the store has for the caller or, where the caller's own policies allow the action,
-// for the caller's account. Tokens matter on a node that has not heard of a new grant yet.
-func (s *Service) granted(ctx context.Context, call *Call, k key, named []*keystore.GrantRecord, request policy.Request, asked policy.GrantRequest) (bool, error) {
+// granted gives a grant on a key that allows the caller a request, nil if there is none: one that a
+// grant token names, or one that the store has for the caller, for the role of its session, or,
+// where the caller's own policies allow the action, for its account. Tokens matter on a node that
+// has not heard of a new grant yet.
+func (s *Service) granted(ctx context.Context, call *Call, k key, named []*keystore.GrantRecord, request *policy.Request, asked policy.GrantRequest) (*keystore.GrantRecord, error) {
+	policies := call.Caller.policies(nil)
 	for _, record := range named {
 		if record.Key() == k.KeyID() && grantCounts(record, k.KeyRecord) &&
-			policy.Acts(request, record.Grantee(), call.Caller.Policies) && grantOf(record).Allows(asked) {
-			return true, nil
+			policy.Acts(request, record.Grantee(), policies) && grantOf(record).Allows(asked) {
+			return record, nil
 		}
 	}
-	self := call.Caller.Principal
-	if found, err := s.grantedTo(ctx, self.ARN, k, asked); found || err != nil {
-		return found, err
+	self := &call.Caller.Principal
+	grantees := [...]string{self.ARN, self.Service, self.Role, accountARN(k.Partition, self.Account)}
+	for i, grantee := range grantees {
+		if grantee == "" || slices.Contains(grantees[:i], grantee) || !policy.Acts(request, grantee, policies) {
+			continue
+		}
+		if record, err := s.grantedTo(ctx, grantee, k, asked); record != nil || err != nil {
+			return record, err
+		}
 	}
-	account := accountARN(k.Partition, self.Account)
-	if account == self.ARN || !policy.Acts(request, account, call.Caller.Policies) {
-		return false, nil
-	}
-	return s.grantedTo(ctx, account, k, asked)
+	return nil, nil
 }
 
-// grantedTo says whether one of the grants on a key to a grantee allows a request.
-func (s *Service) grantedTo(ctx context.Context, grantee string, k key, asked policy.GrantRequest) (bool, error) {
+// grantedTo gives one of the grants on a key to a grantee that allows a request, nil if none does.
+func (s *Service) grantedTo(ctx context.Context, grantee string, k key, asked policy.GrantRequest) (*keystore.GrantRecord, error) {
 	list, err := s.store.GrantsOf(ctx, k.KeyID(), grantee)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	ids := list.All()
 	if context, ok := asked.Selecting(); ok {
@@ -83,14 +90,14 @@ func (s *Service) grantedTo(ctx context.Context, grantee string, k key, asked po
 			continue // deleted since the ids were read
 		}
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		// The list of ids is not protected as records are: the grant itself says to whom it is.
 		if record.Grantee() == grantee && grantCounts(record, k.KeyRecord) && grantOf(record).Allows(asked) {
-			return true, nil
+			return record, nil
 		}
 	}
-	return false, nil
+	return nil, nil
 }
 
 // grantCounts says whether a grant is on the key as it is now. A replica that was deleted and made

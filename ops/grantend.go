@@ -55,19 +55,19 @@ func (s *Service) retiredGrant(ctx context.Context, call *Call, in *kms.RetireGr
 // authorizeRetiring decides whether the caller may retire a grant: the retiring principal, the
 // grantee if the grant allows it, and the account that created it.
 func (s *Service) authorizeRetiring(call *Call, k key, record *keystore.GrantRecord) error {
-	request, effect, err := s.evaluate(call, call.Operation, k)
+	request, decision, err := s.evaluate(call, call.Operation, k)
 	if err != nil {
 		return err
 	}
-	if effect != policy.Allowed && !effect.Implicit() {
-		return denial(request, effect)
+	if decision.Effect != policy.Allowed && !decision.Effect.Implicit() {
+		return denial(request, decision.Effect)
 	}
 	entitled := []string{record.Retiring(), record.IssuingAccount}
 	if grantOf(record).Allows(policy.GrantRequest{Operation: kms.GrantOperationRetireGrant}) {
 		entitled = append(entitled, record.Grantee())
 	}
 	for _, principal := range entitled {
-		if policy.Acts(request, principal, call.Caller.Policies) {
+		if policy.Acts(request, principal, call.Caller.policies(nil)) {
 			return nil
 		}
 	}

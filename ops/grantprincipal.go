@@ -2,10 +2,8 @@ package ops
 
 import (
 	"context"
-	"errors"
 	"regexp"
 
-	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -17,9 +15,8 @@ var principalARN = regexp.MustCompile(`^arn:(aws[a-z-]*):(?:iam::([0-9]{12}):(ro
 // serviceForm is the name of a service principal, such as rds.amazonaws.com.
 var serviceForm = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 
-// checkPrincipal refuses a principal that does not exist. What is known here are the users of
-// accounts that have any; an account always exists, and of other accounts' users, of roles and of
-// sessions nothing is known but how they are written. An empty text is no principal and passes.
+// checkPrincipal refuses a principal that does not exist; see principalExists. An empty text is no
+// principal and passes.
 func (s *Service) checkPrincipal(ctx context.Context, partition, arn string) error {
 	if arn == "" {
 		return nil
@@ -28,32 +25,11 @@ func (s *Service) checkPrincipal(ctx context.Context, partition, arn string) err
 	if parts == nil || parts[1] != partition {
 		return noPrincipal(arn)
 	}
-	account, resource := parts[2], parts[3]
-	const user = "user/"
-	if len(resource) <= len(user) || resource[:len(user)] != user {
-		return nil
+	exists, err := s.principalExists(ctx, arn)
+	if err == nil && !exists {
+		err = noPrincipal(arn)
 	}
-	_, err := s.store.User(ctx, keystore.UserID{Partition: partition, Account: account, Name: resource[len(user):]})
-	if err == nil || !errors.Is(err, keystore.ErrNotFound) {
-		return err
-	}
-	known, err := s.hasUsers(ctx, partition, account)
-	if err != nil {
-		return err
-	}
-	if known {
-		return noPrincipal(arn)
-	}
-	return nil
-}
-
-// hasUsers says whether an account's users are kept here.
-func (s *Service) hasUsers(ctx context.Context, partition, account string) (bool, error) {
-	if account == s.account {
-		return true, nil
-	}
-	users, _, err := s.store.ScanUsers(ctx, partition, account, "", 1)
-	return len(users) > 0, err
+	return err
 }
 
 func noPrincipal(arn string) error {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -99,6 +100,21 @@ func (h *harness) userCall(account, name string, policies ...string) *Call {
 		caller.Policies = append(caller.Policies, document)
 	}
 	return &Call{RequestID: "test", Region: testRegion, Caller: caller}
+}
+
+// addUser keeps a user of an account, as policies that name one want, with identity policies by name.
+func (h *harness) addUser(account, name string, policies ...string) {
+	h.t.Helper()
+	user := &keystore.UserRecord{
+		Partition: "aws", Account: account, Name: name, ARN: "arn:aws:iam::" + account + ":user/" + name,
+		Created: h.clock.Now(), Policies: map[string]json.RawMessage{},
+	}
+	for i, text := range policies {
+		user.Policies[fmt.Sprintf("policy-%d", i+1)] = json.RawMessage(text)
+	}
+	if err := h.store.Update(h.t.Context(), func(tx *keystore.Tx) error { return tx.CreateUser(user) }); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // invoke sends a request of the account's root user through the table of operations. The input is

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -71,11 +73,12 @@ func userOf(record *keystore.AccessKeyRecord) keystore.UserID {
 
 func callerOf(user *keystore.UserRecord) (*Caller, error) {
 	caller := &Caller{Principal: policy.Principal{ARN: user.ARN, Account: user.Account}}
-	for name, text := range user.Policies {
-		document, err := policy.Parse(text)
+	for _, name := range slices.Sorted(maps.Keys(user.Policies)) {
+		document, err := policy.Parse(user.Policies[name])
 		if err != nil {
 			return nil, fmt.Errorf("ops: policy %q of %s: %w", name, user.ARN, err)
 		}
+		document.Name = name
 		caller.Policies = append(caller.Policies, document)
 	}
 	return caller, nil

@@ -28,11 +28,15 @@ func (s *Service) GetKeyPolicy(ctx context.Context, call *Call, in *kms.GetKeyPo
 
 // PutKeyPolicy implements the operation PutKeyPolicy.
 func (s *Service) PutKeyPolicy(ctx context.Context, call *Call, in *kms.PutKeyPolicyRequest) error {
+	form, formErr := s.readKeyPolicy(ctx, kms.PartitionOf(call.Region), in.Policy)
 	_, err := s.changeKey(ctx, call, in.KeyId, func(r *keystore.KeyRecord) error {
 		if err := checkPolicyName(in.PolicyName); err != nil {
 			return err
 		}
-		if err := checkKeyPolicy(call, arnOf(r.KeyID()), in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		if formErr != nil { // not before: who may not put a policy does not learn of principals
+			return formErr
+		}
+		if err := s.checkLockout(call, keyOf(r), form, in.BypassPolicyLockoutSafetyCheck); err != nil {
 			return err
 		}
 		r.Policy = in.Policy
@@ -65,29 +69,50 @@ func checkPolicyName(name string) error {
 
 // newKeyPolicy gives the policy of a key that the caller is about to make, the default one if the
 // request has none.
-func newKeyPolicy(call *Call, keyARN, text string, bypass bool) (string, error) {
+func (s *Service) newKeyPolicy(ctx context.Context, call *Call, k key, text string, bypass bool) (string, error) {
 	if text == "" {
 		return defaultKeyPolicy(kms.PartitionOf(call.Region), call.Caller.Principal.Account), nil
 	}
-	return text, checkKeyPolicy(call, keyARN, text, bypass)
+	document, err := s.readKeyPolicy(ctx, k.Partition, text)
+	if err != nil {
+		return "", err
+	}
+	return text, s.checkLockout(call, k, document, bypass)
 }
 
-// checkKeyPolicy refuses a policy for the key of an ARN, which belongs to the caller's account, if
-// it is too large or not well-formed, or if the caller could not put another policy in its place
-// (AWS KMS Developer Guide, "Changing a key policy"), unless bypass says not to look at that.
-// Delegation to the account counts as far as the caller's identity policies allow the rest.
-func checkKeyPolicy(call *Call, keyARN, text string, bypass bool) error {
-	document, err := parseKeyPolicy(text)
-	if err != nil || bypass {
-		return err
+// readKeyPolicy refuses a policy that is too large or not well-formed, or that names principals who
+// do not exist: see principalExists.
+func (s *Service) readKeyPolicy(ctx context.Context, partition, text string) (*policy.Document, error) {
+	document, names, err := parseKeyPolicy(text)
+	if err != nil {
+		return nil, err
 	}
-	request := policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    "kms:PutKeyPolicy",
-		Resource:  keyARN,
-		Owner:     call.Caller.Principal.Account,
+	for _, name := range names {
+		parts := principalARN.FindStringSubmatch(name)
+		if parts == nil || parts[1] != partition {
+			continue
+		}
+		exists, err := s.principalExists(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			return nil, invalidPrincipals()
+		}
 	}
-	if policy.Evaluate(request, document, call.Caller.Policies) != policy.Allowed {
+	return document, nil
+}
+
+// checkLockout refuses a policy for a key of the caller's account under which the caller could not
+// put another policy in its place (AWS KMS Developer Guide, "Changing a key policy"), unless bypass
+// says not to look at that. Conditions count as they are met by this request, delegation to the
+// account as far as the caller's own policies allow the rest.
+func (s *Service) checkLockout(call *Call, k key, document *policy.Document, bypass bool) error {
+	if bypass {
+		return nil
+	}
+	request := s.ask(call, "PutKeyPolicy", k.arn, k.Account, k)
+	if policy.Evaluate(request, call.Caller.policies(document)).Effect != policy.Allowed {
 		return malformed("The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil

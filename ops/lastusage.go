@@ -18,7 +18,7 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, call *Call, in *kms.GetKe
 	if err := s.authorizeKey(call, k); err != nil {
 		return nil, err
 	}
-	last, used, err := s.lastUse(ctx, k)
+	last, used, err := s.lastUse(k, func(id keystore.KeyID) (*keystore.LastUsageRecord, error) { return s.store.LastUsage(ctx, id) })
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,13 @@ func (s *Service) trackedSince(k key) time.Time {
 }
 
 // lastUse gives the last use of a key that this service or the store knows of, if there is one.
-func (s *Service) lastUse(ctx context.Context, k key) (last lastUse, used bool, err error) {
+// It reads the store as the caller may at that moment.
+func (s *Service) lastUse(k key, read func(keystore.KeyID) (*keystore.LastUsageRecord, error)) (last lastUse, used bool, err error) {
 	// Memory first: what is written meanwhile is in the store before it leaves memory.
 	noted, inMemory := s.lastUses.get(k.KeyID())
 	// A replica may have been deleted and made again under its old id.
 	inMemory = inMemory && !noted.at.Before(k.Created)
-	record, err := s.store.LastUsage(ctx, k.KeyID())
+	record, err := read(k.KeyID())
 	switch {
 	case errors.Is(err, keystore.ErrNotFound):
 		return noted, inMemory, nil

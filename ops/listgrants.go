@@ -151,7 +151,7 @@ func ownPrincipal(call *Call, partition, arn string) error {
 	if parts[2]+parts[4] == call.Caller.Principal.Account {
 		return nil
 	}
-	return denial(policy.Request{Principal: call.Caller.Principal, Action: "kms:" + call.Operation, Resource: arn}, policy.NoIdentityAllow)
+	return denial(&policy.Request{Principal: call.Caller.Principal, Action: "kms:" + call.Operation, Resource: arn}, policy.NoIdentityAllow)
 }
 
 // oneOf gives the one of two members that is set, or "", and refuses both.

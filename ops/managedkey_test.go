@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
 )
 
 const (
@@ -157,7 +158,7 @@ func TestManagedKeyIsNotManageable(t *testing.T) {
 	// The operations on a key that the policy of AWS managed keys does not have, by the table of
 	// operations: a new operation has to be thought of here.
 	requests := map[string]in{
-		"CancelKeyDeletion": {}, "CreateAlias": {"AliasName": "alias/mine"}, "CreateGrant": {"GranteePrincipal": root, "Operations": []string{"Decrypt"}},
+		"CancelKeyDeletion": {}, "CreateAlias": {"AliasName": "alias/mine"}, "CreateGrant": {"GranteePrincipal": root, "Operations": []string{"DescribeKey"}},
 		"DeleteImportedKeyMaterial": {}, "DisableKey": {}, "DisableKeyRotation": {}, "EnableKey": {}, "EnableKeyRotation": {},
 		"Encrypt": {"Plaintext": []byte("x")}, "GenerateDataKey": {"KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeySpec": "AES_256"},
 		"GenerateDataKeyPair": {"KeyPairSpec": "ECC_NIST_P256"}, "GenerateDataKeyPairWithoutPlaintext": {"KeyPairSpec": "ECC_NIST_P256"},
@@ -262,7 +263,7 @@ func TestManagedKeyPolicy(t *testing.T) {
 	h.served()
 	key := h.managedKey()
 	text := h.must("GetKeyPolicy", in{"KeyId": key.KeyId}).(*kms.GetKeyPolicyResponse).Policy
-	if _, err := parseKeyPolicy(text); err != nil {
+	if _, err := policy.Parse([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{`"Id" : "auto-s3-1"`, `"kms:ViaService" : "s3.us-east-1.amazonaws.com"`, `"kms:CallerAccount" : "` + account + `"`,

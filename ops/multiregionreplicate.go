@@ -8,6 +8,7 @@ import (
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/policy"
 )
 
 // ReplicateKey implements the operation ReplicateKey. The caller needs kms:ReplicateKey on the
@@ -23,17 +24,24 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	}
 	creating := *call
 	creating.Operation, creating.Region = "CreateKey", in.ReplicaRegion
-	if err := s.authorizeAccount(&creating); err != nil {
+	arn := kms.KeyARN(in.ReplicaRegion, primary.Account, primary.ID).String()
+	likeness := key{likenessOf(primary.KeyRecord, in.ReplicaRegion), arn}
+	if err := s.authorizeByIdentity(&creating, "CreateKey", "*", primary.Account, likeness); err != nil {
 		return nil, err
 	}
-	arn := kms.KeyARN(in.ReplicaRegion, primary.Account, primary.ID).String()
-	if err := s.authorizeTags(&creating, arn, in.Tags); err != nil {
+	if err := s.authorizeTags(&creating, likeness, in.Tags); err != nil {
 		return nil, err
 	}
 	if err := s.checkRegion(primary, "ReplicaRegion", in.ReplicaRegion); err != nil {
 		return nil, err
 	}
 	own := &keystore.KeyRecord{Region: in.ReplicaRegion, Created: s.now().UTC(), Description: in.Description}
+	document, policyErr := (*policy.Document)(nil), error(nil)
+	if own.Policy = in.Policy; own.Policy == "" {
+		own.Policy = defaultKeyPolicy(primary.Partition, call.Caller.Principal.Account)
+	} else {
+		document, policyErr = s.readKeyPolicy(ctx, primary.Partition, own.Policy)
+	}
 	var replica *keystore.KeyRecord
 	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, primary)
@@ -46,10 +54,13 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 		if own.Tags, err = newTags(in.Tags); err != nil {
 			return err
 		}
-		if own.Policy, err = newKeyPolicy(&creating, arn, in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		replica = replicaOf(current.KeyRecord, own)
+		if policyErr != nil {
+			return policyErr
+		}
+		if err := s.checkLockout(&creating, keyOf(replica), document, in.BypassPolicyLockoutSafetyCheck || in.Policy == ""); err != nil {
 			return err
 		}
-		replica = replicaOf(current.KeyRecord, own)
 		if err := s.checkKeyQuota(tx, scopeOf(&creating)); err != nil {
 			return err
 		}
@@ -104,6 +115,16 @@ func replicaOf(primary, own *keystore.KeyRecord) *keystore.KeyRecord {
 		}
 	}
 	return replica
+}
+
+// likenessOf is what conditions may know of a replica that is to be made.
+func likenessOf(primary *keystore.KeyRecord, region string) *keystore.KeyRecord {
+	r := *primary
+	r.Region, r.Tags, r.Aliases = region, nil, nil
+	if r.MultiRegion != nil {
+		r.MultiRegion = placesOf(region, r.MultiRegion.PrimaryRegion, r.MultiRegion.ReplicaRegions)
+	}
+	return &r
 }
 
 // forgetImport leaves of an imported material what names it.

@@ -28,7 +28,7 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(name)
+		call.begin(ctx, name, in)
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}
@@ -48,7 +48,7 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(name)
+		call.begin(ctx, name, in)
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}

@@ -15,25 +15,31 @@ const maxPolicy = 32_768
 
 // parseKeyPolicy reads a key policy. Beyond what package policy asks of every policy, a key policy
 // has a version, each of its statements has principals that can exist, and none has the conditions
-// that AWS calls overly permissive (AWS KMS Developer Guide, "Creating a key policy").
-func parseKeyPolicy(text string) (*policy.Document, error) {
+// that AWS calls overly permissive (AWS KMS Developer Guide, "Creating a key policy"). It gives the
+// principals of IAM that the policy names, too.
+func parseKeyPolicy(text string) (document *policy.Document, principals []string, err error) {
 	if len(text) > maxPolicy {
-		return nil, kms.Errorf(kms.LimitExceededException, "The key policy is larger than %d bytes.", maxPolicy)
+		return nil, nil, kms.Errorf(kms.LimitExceededException, "The key policy is larger than %d bytes.", maxPolicy)
 	}
-	document, err := policy.Parse([]byte(text))
+	document, err = policy.Parse([]byte(text))
 	if err != nil {
-		return nil, malformed("Syntax errors in policy.").Because(err)
+		return nil, nil, malformed("Syntax errors in policy.").Because(err)
 	}
 	var form policyForm
 	if err := json.Unmarshal([]byte(text), &form); err != nil || form.Version == "" {
-		return nil, malformed("Syntax errors in policy.")
+		return nil, nil, malformed("Syntax errors in policy.")
 	}
 	for _, s := range form.Statement {
 		if err := s.check(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		principals = append(append(principals, s.Principal.named...), s.NotPrincipal.named...)
 	}
-	return document, nil
+	return document, principals, nil
+}
+
+func invalidPrincipals() *kms.Error {
+	return malformed("Policy contains a statement with one or more invalid principals.")
 }
 
 func malformed(text string) *kms.Error {
@@ -58,7 +64,7 @@ func (s *statementForm) check() error {
 	case principals == 0:
 		return malformed("Policy contains a statement with no principal.")
 	case s.Principal.invalid || s.NotPrincipal.invalid:
-		return malformed("Policy contains a statement with one or more invalid principals.")
+		return invalidPrincipals()
 	}
 	for operator, keys := range s.Condition {
 		if !strings.HasPrefix(strings.ToLower(operator), "forallvalues:") {
@@ -86,6 +92,7 @@ var singleValued = map[string]string{
 type principalForm struct {
 	values  int
 	invalid bool
+	named   []string // under "AWS"
 }
 
 // principalPatterns says what the principals of a type look like; those of another type can be any
@@ -109,6 +116,9 @@ func (p *principalForm) UnmarshalJSON(text []byte) error {
 	}
 	for kind, values := range byType {
 		p.values += len(values)
+		if kind == "AWS" {
+			p.named = values
+		}
 		for _, value := range values {
 			if pattern := principalPatterns[kind]; value == "" || pattern != nil && !pattern.MatchString(value) {
 				p.invalid = true

@@ -18,7 +18,7 @@ func (s *Service) GenerateRandom(ctx context.Context, call *Call, in *kms.Genera
 	if in.CustomKeyStoreId != "" {
 		return nil, kms.CustomKeyStoreNotFoundException.Err()
 	}
-	to, err := s.attested(in.Recipient)
+	to, err := s.attested(call, in.Recipient)
 	if err != nil {
 		return nil, err
 	}

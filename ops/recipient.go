@@ -11,12 +11,20 @@ type recipient struct {
 	document *attest.Document
 }
 
-// attested verifies the Recipient of a request. Without configured roots nothing can be verified
-// and the request is refused.
-func (s *Service) attested(in *kms.RecipientInfo) (*recipient, error) {
+// attested verifies the Recipient of a request, once for a call: a policy may have asked for it
+// before. Without configured roots nothing can be verified and the request is refused.
+func (s *Service) attested(call *Call, in *kms.RecipientInfo) (*recipient, error) {
 	if in == nil {
 		return nil, nil
 	}
+	if seen := &call.asked.attestation; !seen.done {
+		seen.recipient, seen.err = s.attest(in)
+		seen.done = true
+	}
+	return call.asked.attestation.recipient, call.asked.attestation.err
+}
+
+func (s *Service) attest(in *kms.RecipientInfo) (*recipient, error) {
 	if s.attestation == nil {
 		return nil, kms.Errorf(kms.UnsupportedOperationException, "Recipient is not supported: no root of attestation is configured.")
 	}

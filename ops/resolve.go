@@ -52,6 +52,7 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 	if arn.Account != call.Caller.Principal.Account && !operation.CrossAccount {
 		return key{}, unseen(call.Caller.Principal, "kms:"+action)
 	}
+	call.asked.named(action, ref.Alias)
 	if ref.Alias != "" {
 		return s.resolveAlias(ctx, call, action, arn)
 	}

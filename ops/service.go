@@ -25,6 +25,8 @@ type Service struct {
 	now        func() time.Time
 	log        *slog.Logger
 	operations map[string]Operation
+	actions    map[string]string // the names of policies for actions: "kms:Encrypt" for "Encrypt"
+	conditions map[string]*conditionKey
 	policies   policyCache
 	callers    callerCache
 	overdue    chan struct{} // wakes Run; holds one
@@ -64,6 +66,8 @@ func New(c Config) *Service {
 		now:        c.Now,
 		log:        c.Logger,
 		operations: make(map[string]Operation),
+		actions:    actionNames(),
+		conditions: conditionKeysByName(),
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
 		services:   newServices(c.Services),

@@ -144,3 +144,11 @@ func (s *Service) callerFor(ctx context.Context, arn string) (*Caller, error) {
 	}
 	return callerOf(user)
 }
+
+// sentByService says whether a service sent the request, for itself or for somebody.
+func sentByService(q *question, _ string) policy.Values {
+	return boolValue(q.call.Via.Principal != "" || q.principal().Service != "")
+}
+
+// onBehalf says whether a service sent the request for the principal who asks.
+func onBehalf(q *question, _ string) policy.Values { return boolValue(q.call.Via.OnBehalf) }

@@ -15,7 +15,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *Call, in *kms.De
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.attested(in.Recipient)
+	to, err := s.attested(call, in.Recipient)
 	if err != nil {
 		return nil, err
 	}

@@ -8,44 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
 // ErrMalformed is wrapped by every error of Parse.
 var ErrMalformed = errors.New("malformed policy document")
 
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
+
 // A Document is a compiled policy: immutable, safe for concurrent use.
 type Document struct {
+	// Name is for messages only. Who parsed the document may set it before anyone else has it.
+	Name string
+
 	statements []statement
 }
 
 type statement struct {
-	deny         bool
-	principals   principals
-	actions      patterns
-	resources    patterns
-	hasCondition bool
+	sid        string
+	deny       bool
+	principals principals
+	actions    texts
+	resources  texts
+	conditions []condition
 }
 
-// patterns match a name if any of them does; negated, if none of them does. Absent patterns
-// (no Action, no Resource) match nothing: AWS accepts such a statement and gives it no effect.
-type patterns struct {
-	negated bool
-	folded  bool // the list is in lower case and names are compared so
-	list    []string
-}
+// withVariables is the version of the policy language in which ${…} is a variable. In the older one
+// it is plain text.
+const withVariables = "2012-10-17"
 
-type principals struct {
-	present bool
-	negated bool
-	any     bool
-	arns    []string // account ids are kept in their ARN form arn:…:iam::<id>:root
-}
-
-// Parse compiles a policy document. Unknown elements, wrong types and unknown effects are
-// refused, as AWS refuses them (AWS page "IAM JSON policy element reference"). Condition blocks
-// are read for their shape; how they bear on a decision is said at Evaluate.
+// Parse compiles a policy document: version 2012-10-17, or 2008-10-17, which is also meant where
+// none is given. Unknown elements and operators, wrong types and values that their operator cannot
+// compare with are refused, as AWS refuses them (IAM User Guide, "IAM JSON policy element
+// reference"). Elements are case-sensitive; actions, condition keys and operators are not.
 func Parse(text []byte) (*Document, error) {
 	var top struct {
 		Version   string          `json:"Version"`
@@ -58,16 +53,16 @@ func Parse(text []byte) (*Document, error) {
 	if err := strict(text, &top); err != nil {
 		return nil, err
 	}
-	if top.Version != "" && top.Version != "2012-10-17" && top.Version != "2008-10-17" {
-		return nil, fmt.Errorf("%w: unknown version %q", ErrMalformed, top.Version)
+	if top.Version != "" && top.Version != withVariables && top.Version != "2008-10-17" {
+		return nil, malformed("unknown version")
 	}
 	elements, err := oneOrMany[json.RawMessage](top.Statement)
 	if err != nil || len(elements) == 0 {
-		return nil, fmt.Errorf("%w: a policy has at least one statement", ErrMalformed)
+		return nil, malformed("a policy has at least one statement")
 	}
 	d := &Document{}
 	for _, element := range elements {
-		s, err := parseStatement(element)
+		s, err := parseStatement(element, top.Version == withVariables)
 		if err != nil {
 			return nil, err
 		}
@@ -76,9 +71,15 @@ func Parse(text []byte) (*Document, error) {
 	return d, nil
 }
 
-func parseStatement(text json.RawMessage) (statement, error) {
+// Statements is the number of statements.
+func (d *Document) Statements() int { return len(d.statements) }
+
+// Sid gives the Sid of a statement; empty if it has none.
+func (d *Document) Sid(statement int) string { return d.statements[statement].sid }
+
+func parseStatement(text json.RawMessage, variables bool) (statement, error) {
 	var raw struct {
-		Sid          *string
+		Sid          string
 		Effect       string
 		Principal    json.RawMessage
 		NotPrincipal json.RawMessage
@@ -97,107 +98,46 @@ func parseStatement(text json.RawMessage) (statement, error) {
 	case "Deny":
 		s.deny = true
 	default:
-		return s, fmt.Errorf("%w: Effect is Allow or Deny", ErrMalformed)
+		return s, malformed("Effect is Allow or Deny")
 	}
+	s.sid = raw.Sid
 	var err error
 	if s.principals, err = parsePrincipals(raw.Principal, raw.NotPrincipal); err != nil {
 		return s, err
 	}
-	if s.actions, err = parsePatterns("Action", raw.Action, raw.NotAction); err != nil {
+	if s.actions, err = parseTexts("Action", raw.Action, raw.NotAction, textForm{wildcards: true}, strings.ToLower); err != nil {
 		return s, err
 	}
-	s.actions.folded = true // action names are not case-sensitive
-	for i, action := range s.actions.list {
-		s.actions.list[i] = strings.ToLower(action)
-	}
-	if s.resources, err = parsePatterns("Resource", raw.Resource, raw.NotResource); err != nil {
+	s.actions.fold = true // action names are not case-sensitive
+	resource := textForm{wildcards: true, variables: variables}
+	if s.resources, err = parseTexts("Resource", raw.Resource, raw.NotResource, resource, strings.Clone); err != nil {
 		return s, err
 	}
-	for operator, keys := range raw.Condition {
-		for key, values := range keys {
-			if _, err := oneOrMany[scalar](values); err != nil {
-				return s, fmt.Errorf("%w: condition %s on %s has a value that is no scalar", ErrMalformed, operator, key)
-			}
-			s.hasCondition = true
-		}
-	}
-	return s, nil
+	s.conditions, err = parseConditions(raw.Condition, variables)
+	return s, err
 }
 
-func parsePatterns(name string, plain, negated json.RawMessage) (patterns, error) {
+func parseTexts(name string, plain, negated json.RawMessage, form textForm, change func(string) string) (texts, error) {
 	if plain != nil && negated != nil {
-		return patterns{}, fmt.Errorf("%w: both %s and Not%s", ErrMalformed, name, name)
+		return texts{}, malformed("both " + name + " and Not" + name)
 	}
-	p := patterns{negated: negated != nil}
-	text := plain
-	if p.negated {
-		text = negated
+	t := texts{negated: negated != nil}
+	raw := plain
+	if t.negated {
+		raw = negated
 	}
-	var err error
-	if p.list, err = oneOrMany[string](text); err != nil {
-		return p, fmt.Errorf("%w: %s holds strings", ErrMalformed, name)
+	list, err := oneOrMany[string](raw)
+	if err != nil {
+		return t, malformed(name + " holds strings")
 	}
-	return p, nil
-}
-
-func parsePrincipals(plain, negated json.RawMessage) (principals, error) {
-	p := principals{present: plain != nil || negated != nil, negated: negated != nil}
-	if plain != nil && negated != nil {
-		return p, fmt.Errorf("%w: both Principal and NotPrincipal", ErrMalformed)
-	}
-	text := plain
-	if p.negated {
-		text = negated
-	}
-	if text == nil {
-		return p, nil
-	}
-	if bytes.Equal(bytes.TrimSpace(text), []byte(`"*"`)) {
-		p.any = true
-		return p, nil
-	}
-	var byType map[string]json.RawMessage
-	if err := strict(text, &byType); err != nil {
-		return p, err
-	}
-	for kind, values := range byType {
-		if !slices.Contains([]string{"AWS", "Service", "Federated", "CanonicalUser"}, kind) {
-			return p, fmt.Errorf("%w: unknown principal type %q", ErrMalformed, kind)
-		}
-		list, err := oneOrMany[string](values)
+	for _, s := range list {
+		compiled, err := compileText(change(s), form)
 		if err != nil {
-			return p, fmt.Errorf("%w: a principal is a string", ErrMalformed)
+			return t, err
 		}
-		for _, value := range list {
-			switch {
-			case kind == "AWS" && value == "*":
-				p.any = true
-			case kind == "AWS" && isAccountID(value):
-				p.arns = append(p.arns, "arn:aws:iam::"+value+":root")
-			default:
-				p.arns = append(p.arns, value)
-			}
-		}
+		t.list = append(t.list, compiled)
 	}
-	return p, nil
-}
-
-func isAccountID(s string) bool {
-	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
-}
-
-// A scalar is a condition value: AWS allows strings, numbers and booleans.
-type scalar struct{ any }
-
-func (s *scalar) UnmarshalJSON(text []byte) error {
-	if err := json.Unmarshal(text, &s.any); err != nil {
-		return err
-	}
-	switch s.any.(type) {
-	case string, float64, bool:
-		return nil
-	}
-	return ErrMalformed
+	return t, nil
 }
 
 // oneOrMany reads a value or a list of values; nothing at all gives an empty list.
@@ -222,10 +162,10 @@ func strict(text []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return fmt.Errorf("%w: syntax error or unknown element", ErrMalformed)
+		return malformed("syntax error or unknown element")
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: text after the document", ErrMalformed)
+		return malformed("text after the document")
 	}
 	return nil
 }

@@ -1,33 +1,40 @@
 package policy
 
-import "strings"
-
-// Principal is who asks.
-type Principal struct {
-	// ARN is arn:aws:iam::111122223333:user/alice, or …:root for the account itself, or
-	// arn:aws:sts::111122223333:assumed-role/<role>/<session> for a session of a role.
-	ARN     string
-	Account string // 12 digits
-	// Role is the ARN of the role that a session is of; empty for all others.
-	Role string
-	// ID is AWS's unique id: AIDA… of a user, AROA…:<session> of a session of a role, the account's
-	// of its root user.
-	ID string
-	// Tags are the principal's tags, a session's own before those of its role.
-	Tags map[string]string
-	// Service is the service that asks for itself, such as s3.amazonaws.com; empty for all others.
-	Service string
-}
-
-// IsRoot reports whether the principal is its account's root user.
-func (p Principal) IsRoot() bool { return strings.HasSuffix(p.ARN, ":root") }
-
 // Request is what is asked: one action on one resource.
 type Request struct {
 	Principal Principal
 	Action    string // "kms:Encrypt"
 	Resource  string // an ARN, or "*" for an action without a resource
 	Owner     string // the account that owns the resource
+	// Attributes are the values of condition keys; nil: the request has none.
+	Attributes Attributes
+}
+
+func (r *Request) lookup(key *Key, from Kind) Values {
+	if r.Attributes == nil {
+		return Values{}
+	}
+	return r.Attributes.Lookup(key, from)
+}
+
+// Kind is what a policy is attached to.
+type Kind int
+
+const (
+	Resource Kind = iota // a key policy, or a role's trust policy
+	Identity             // a policy of a user or a role
+	Boundary             // a permissions boundary
+	Session              // a policy that a session was made with
+)
+
+// Policies are those that bear on a request.
+type Policies struct {
+	Resource *Document   // nil for an action without a resource that has a policy
+	Identity []*Document // of who asks
+	// Boundary bounds what Identity allows; nil: nothing does.
+	Boundary *Document
+	// Session bounds what a session may do of what its role may; empty: nothing does.
+	Session []*Document
 }
 
 // Effect is the outcome of an evaluation, with the part of the policies that decided.
@@ -35,99 +42,150 @@ type Effect int
 
 const (
 	Allowed Effect = iota
-	// DeniedByResource and DeniedByIdentity are explicit denies.
+	// An explicit deny in a policy of each kind.
 	DeniedByResource
 	DeniedByIdentity
-	// NoResourceAllow and NoIdentityAllow are implicit denies: that kind of policy would have had
-	// to allow the action and does not.
+	DeniedByBoundary
+	DeniedBySession
+	// Implicit denies: that kind of policy would have had to allow the action and does not.
 	NoResourceAllow
 	NoIdentityAllow
+	NoBoundaryAllow
+	NoSessionAllow
 )
 
-// Evaluate decides a request by the key policy (nil for actions without a key) and the caller's
-// identity policies, in AWS's order (AWS KMS Developer Guide, "Determining access"): an explicit
-// deny anywhere wins; then an allow of the key policy for the principal itself; then, where the
-// key policy allows the account, an allow of the principal's identity policies. Without a key the
-// identity policies alone decide; the root user of the account needs none.
+// Implicit reports whether an effect is a denial only because nothing allows the request: then a
+// grant may.
+func (e Effect) Implicit() bool { return e >= NoResourceAllow }
+
+// Ref names a statement: the document's place among those of its kind, and the statement's in it.
+type Ref struct{ Document, Statement int }
+
+// noRef is no statement, nobody none of any kind. Nothing writes to them.
+var (
+	noRef  = Ref{-1, -1}
+	nobody = [4]Ref{noRef, noRef, noRef, noRef}
+)
+
+// Found reports whether there is such a statement.
+func (r Ref) Found() bool { return r.Document >= 0 }
+
+// Decision is an effect with the statements that decided.
+type Decision struct {
+	Effect Effect
+	// By has, by Kind, the statements that the effect is due to: the one that denied, or those that
+	// allow. An account's root user needs no identity policy.
+	By [4]Ref
+}
+
+// Evaluate decides a request in AWS's order (IAM User Guide, "Policy evaluation logic"; AWS KMS
+// Developer Guide, "Determining access to AWS KMS keys"): an explicit deny in any policy wins. Then
+// the resource's policy may allow
 //
-// A statement with a Condition is taken against the caller: a conditional allow does not allow,
-// a conditional deny denies.
-func Evaluate(r Request, key *Document, identity []*Document) Effect {
-	identityAllows := r.Principal.IsRoot()
-	for _, d := range identity {
-		for i := range d.statements {
-			s := &d.statements[i]
-			if !s.actions.match(r.Action) || !s.resources.match(r.Resource) {
-				continue
-			}
-			if s.deny {
-				return DeniedByIdentity
-			}
-			identityAllows = identityAllows || !s.hasCondition
+//   - who asks itself, or everyone: that is enough;
+//   - the role that the session is of: the boundary and the session's policies must allow it too;
+//   - the account: that hands the decision to the identity policies, and to all that bounds them.
+//
+// Who is of another account than the resource needs all of these in any case. Without a policy of
+// the resource the identity policies and their bounds alone decide. The account's root user needs no
+// identity policy; a service has none and is allowed by the resource's policy or not at all.
+func Evaluate(r *Request, p Policies) Decision {
+	d := Decision{By: nobody}
+	identity := r.consult(p.Identity, Identity, &d)
+	boundary, session := r.bounds(p, &d)
+	resource := toNobody
+	if p.Resource != nil && d.Effect == Allowed {
+		resource = r.read(p.Resource, 0, Resource, toNobody, &d)
+	}
+	if d.Effect != Allowed {
+		return d
+	}
+	foreign := r.Principal.Account != r.Owner
+	switch {
+	case p.Resource != nil && resource == toNobody:
+		d.Effect = NoResourceAllow
+		return d
+	case resource == toSelf && (!foreign || r.Principal.Service != ""):
+		d.By = [4]Ref{d.By[Resource], noRef, noRef, noRef}
+		return d
+	case resource == toRole && !foreign:
+		d.By[Identity] = noRef
+	case identity == toNobody && !r.Principal.IsRoot():
+		d.Effect = NoIdentityAllow
+		return d
+	}
+	d.Effect = boundEffect(boundary, session)
+	return d
+}
+
+// bounds reads what bounds the identity policies.
+func (r *Request) bounds(p Policies, d *Decision) (boundary, session bool) {
+	boundary, session = true, true
+	if p.Boundary != nil && d.Effect == Allowed {
+		boundary = r.read(p.Boundary, 0, Boundary, toNobody, d) != toNobody
+	}
+	if len(p.Session) > 0 && d.Effect == Allowed {
+		session = r.consult(p.Session, Session, d) != toNobody
+	}
+	return boundary, session
+}
+
+func boundEffect(boundary, session bool) Effect {
+	switch {
+	case !boundary:
+		return NoBoundaryAllow
+	case !session:
+		return NoSessionAllow
+	}
+	return Allowed
+}
+
+// consult reads policies of one kind, of which one that allows is enough.
+func (r *Request) consult(documents []*Document, kind Kind, d *Decision) reach {
+	best := toNobody
+	for i, document := range documents {
+		if best = r.read(document, i, kind, best, d); d.Effect != Allowed {
+			break
 		}
 	}
-	if key == nil {
-		return choose(identityAllows, Allowed, NoIdentityAllow)
-	}
-	var direct, delegated bool
-	for i := range key.statements {
-		s := &key.statements[i]
-		if !s.actions.match(r.Action) || !s.resources.match(r.Resource) {
+	return best
+}
+
+// deniedBy are the effects of an explicit deny by kind of policy. Nothing writes to it.
+var deniedBy = [...]Effect{Resource: DeniedByResource, Identity: DeniedByIdentity, Boundary: DeniedByBoundary, Session: DeniedBySession}
+
+// read reads one policy: how closely what it allows names who asks, if closer than best, or in d that
+// it denies. What could not change the outcome is not evaluated.
+func (r *Request) read(document *Document, place int, kind Kind, best reach, d *Decision) reach {
+	for i := range document.statements {
+		s := &document.statements[i]
+		reached := toSelf
+		if kind == Resource {
+			reached = s.principals.match(&r.Principal, s.deny)
+		}
+		if reached == toNobody || !s.deny && reached <= best || !s.applies(r, kind) {
 			continue
 		}
-		toPrincipal, toAccount := s.principals.match(r.Principal)
-		switch {
-		case s.deny && (toPrincipal || toAccount):
-			return DeniedByResource
-		case s.deny || s.hasCondition:
-		default:
-			direct = direct || toPrincipal
-			delegated = delegated || toAccount
+		if s.deny {
+			d.Effect, d.By = deniedBy[kind], nobody
+			d.By[kind] = Ref{place, i}
+			return toNobody
+		}
+		best = reached
+		d.By[kind] = Ref{place, i}
+	}
+	return best
+}
+
+// applies reports whether a statement is about a request, who asks aside.
+func (s *statement) applies(r *Request, kind Kind) bool {
+	if !s.actions.match(r, kind, r.Action, s.deny) || !s.resources.match(r, kind, r.Resource, s.deny) {
+		return false
+	}
+	for i := range s.conditions {
+		if !s.conditions[i].met(r, kind) {
+			return false
 		}
 	}
-	if r.Principal.Account != r.Owner {
-		// A foreign account needs both: the key's policy and its own.
-		if !direct && !delegated {
-			return NoResourceAllow
-		}
-		return choose(identityAllows, Allowed, NoIdentityAllow)
-	}
-	switch {
-	case direct:
-		return Allowed
-	case delegated:
-		return choose(identityAllows, Allowed, NoIdentityAllow)
-	}
-	return NoResourceAllow
-}
-
-// match reports whether the element names the principal itself, and whether it names its account.
-func (p principals) match(who Principal) (toPrincipal, toAccount bool) {
-	if !p.present {
-		return false, false
-	}
-	for _, a := range p.arns {
-		toPrincipal = toPrincipal || a == who.ARN
-		toAccount = toAccount || isRootOf(a, who.Account)
-	}
-	toPrincipal = toPrincipal || p.any
-	if p.negated {
-		named := toPrincipal || toAccount
-		return !named, !named
-	}
-	return toPrincipal, toAccount
-}
-
-// isRootOf reports whether an ARN is that of an account: arn:<partition>:iam::<account>:root.
-func isRootOf(arn, account string) bool {
-	rest, root := strings.CutSuffix(arn, ":root")
-	rest, of := strings.CutSuffix(rest, account)
-	return root && of && strings.HasPrefix(rest, "arn:") && strings.HasSuffix(rest, ":iam::")
-}
-
-func choose(condition bool, yes, no Effect) Effect {
-	if condition {
-		return yes
-	}
-	return no
+	return true
 }

@@ -30,18 +30,23 @@ type GrantRequest struct {
 	New *Grant
 }
 
-// Implicit reports whether an effect is a denial only because nothing allows the request: then a
-// grant may.
-func (e Effect) Implicit() bool { return e == NoResourceAllow || e == NoIdentityAllow }
-
-// Acts reports whether a request of a principal counts as one of the principal whom a grant names.
-// The root user of an account stands for the account: it lets through who the account's own
-// identity policies allow the action, as in a key policy.
-func Acts(r Request, named string, identity []*Document) bool {
-	if r.Principal.ARN == named {
+// Acts reports whether a request that no policy denies counts as one of the principal whom a grant
+// names. As in a key policy, the role of a session stands for it within the bounds of the session
+// and of the role, and the root user of an account for whom the account's own policies allow the
+// action.
+func Acts(r *Request, named string, p Policies) bool {
+	p.Resource = nil
+	switch r.Principal.reachedBy(named) {
+	case toSelf:
 		return true
+	case toRole:
+		var d Decision
+		boundary, session := r.bounds(p, &d)
+		return d.Effect == Allowed && boundary && session
+	case toAccount:
+		return Evaluate(r, p).Effect == Allowed
 	}
-	return isRootOf(named, r.Principal.Account) && Evaluate(r, nil, identity) == Allowed
+	return false
 }
 
 // Allows reports whether the grant allows its grantee a request. The constraint on the encryption

@@ -229,8 +229,8 @@ func TestActs(t *testing.T) {
 		{"another account", user, "arn:aws:iam::444455556666:root", []*Document{allow}, false},
 		{"the root user", Principal{ARN: root, Account: account}, root, nil, true},
 	} {
-		r := Request{Principal: c.principal, Action: "kms:Decrypt", Resource: keyARN, Owner: account}
-		if got := Acts(r, c.named, c.identity); got != c.want {
+		r := &Request{Principal: c.principal, Action: "kms:Decrypt", Resource: keyARN, Owner: account}
+		if got := Acts(r, c.named, Policies{Identity: c.identity}); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

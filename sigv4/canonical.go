@@ -16,6 +16,8 @@ const (
 // bound to it in another way; each must be in SignedHeaders when it is in the request.
 var mustBeSigned = [...]struct{ canonical, lower string }{
 	{"X-Amz-Target", "x-amz-target"},
+	{"X-Amz-Source-Account", "x-amz-source-account"},
+	{"X-Amz-Source-Arn", "x-amz-source-arn"},
 }
 
 // headerKeys spares textproto an allocation for the names that SDKs really sign.

@@ -14,7 +14,8 @@
 // acts on may be outside the signature:
 //
 //   - Host must be in SignedHeaders (or :authority, as HTTP/2 clients name it).
-//   - X-Amz-Target, which names the operation, must be there when it is present.
+//   - X-Amz-Target, which names the operation, must be there when it is present, and so must
+//     X-Amz-Source-Arn and X-Amz-Source-Account, by which a service says for whom it acts.
 //   - X-Amz-Date and Date are part of the string to sign, signed as headers or not.
 //   - X-Amz-Security-Token is compared with the credential's own, signed or not.
 //   - X-Amz-Content-Sha256 is compared with the body's hash, signed or not.
