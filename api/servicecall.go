@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/ops"
@@ -28,7 +29,7 @@ func claimed(r *http.Request) (ops.ServiceClaim, error) {
 		switch {
 		case len(values) == 0:
 			return ""
-		case len(values) > 1 || !signed.Signs(header):
+		case len(values) > 1 || !signed.Signs(strings.ToLower(header)):
 			err = kms.Errorf(kms.IncompleteSignatureException, "The header %s must be given once and be signed.", header)
 		}
 		return values[0]
