@@ -107,14 +107,20 @@ func (h *harness) addUser(account, name string, policies ...string) {
 	h.t.Helper()
 	user := &keystore.UserRecord{
 		Partition: "aws", Account: account, Name: name, ARN: "arn:aws:iam::" + account + ":user/" + name,
-		Created: h.clock.Now(), Policies: map[string]json.RawMessage{},
-	}
-	for i, text := range policies {
-		user.Policies[fmt.Sprintf("policy-%d", i+1)] = json.RawMessage(text)
+		Created: h.clock.Now(), Policies: rawPolicies(policies...),
 	}
 	if err := h.store.Update(h.t.Context(), func(tx *keystore.Tx) error { return tx.CreateUser(user) }); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// rawPolicies are policies with the names policy-1 and so on.
+func rawPolicies(texts ...string) map[string]json.RawMessage {
+	policies := map[string]json.RawMessage{}
+	for i, text := range texts {
+		policies[fmt.Sprintf("policy-%d", i+1)] = json.RawMessage(text)
+	}
+	return policies
 }
 
 // invoke sends a request of the account's root user through the table of operations. The input is

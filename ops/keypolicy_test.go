@@ -57,6 +57,7 @@ func TestKeyPolicy(t *testing.T) {
 
 func TestKeyPolicyRefused(t *testing.T) {
 	h := newHarness(t)
+	h.addUser(account, "alice")
 	key := h.createKey(nil)
 	const (
 		syntax     = "Syntax errors in policy."
@@ -74,30 +75,47 @@ func TestKeyPolicyRefused(t *testing.T) {
 		code   kms.ErrorCode
 		text   string
 	}{
-		"not JSON":            {`{`, malformed, syntax},
-		"no statement":        {`{"Version":"2012-10-17","Statement":[]}`, malformed, syntax},
-		"no version":          {`{"Statement":{` + everybody + `}}`, malformed, syntax},
-		"unknown element":     {statement(everybody + `,"Colour":"red"`), malformed, syntax},
-		"too large":           {statement(everybody) + strings.Repeat(" ", maxPolicy), kms.LimitExceededException, "The key policy is larger than 32768 bytes."},
-		"largest":             {statement(everybody) + strings.Repeat(" ", maxPolicy-len(statement(everybody))), "", ""},
-		"no principal":        {statement(`"Effect":"Allow","Action":"kms:*","Resource":"*"`), malformed, nobody},
-		"empty principal":     {to(`{"AWS":[]}`), malformed, nobody},
-		"nonsense":            {to(`{"AWS":"alice"}`), malformed, principals},
-		"a group":             {to(`{"AWS":"arn:aws:iam::111122223333:group/admins"}`), malformed, principals},
-		"a wildcard":          {to(`{"AWS":["*","arn:aws:iam::111122223333:user/*"]}`), malformed, principals},
-		"an empty name":       {to(`{"AWS":["*",""]}`), malformed, principals},
-		"second statement":    {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","NotPrincipal":{"AWS":"x"},"Action":"kms:*","Resource":"*"}]}`, malformed, principals},
-		"ForAllValues":        {statement(everybody + `,"Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContext:app":"x"}}`), malformed, permissive + "encryption context."},
-		"ForAllValues on tag": {statement(everybody + `,"Condition":{"forallvalues:stringlike":{"AWS:RequestTag/a":["x"]}}`), malformed, permissive + "tag."},
-		"somebody else":       {to(`{"AWS":"arn:aws:iam::444455556666:root"}`), malformed, lockout},
-		"another action":      {statement(`"Effect":"Allow","Principal":"*","Action":"kms:Get*","Resource":"*"`), malformed, lockout},
-		"no action":           {statement(`"Effect":"Allow","Principal":"*","Resource":"*"`), malformed, lockout},
-		"another key":         {statement(`"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"arn:aws:kms:us-east-1:111122223333:key/other"`), malformed, lockout},
-		"denied":              {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","Principal":"*","Action":"kms:Put*","Resource":"*"}]}`, malformed, lockout},
-		"everybody":           {statement(everybody), "", ""},
-		"delegated":           {statement(delegated), "", ""},
-		"all kinds":           {to(`{"AWS":["*","444455556666","arn:aws:iam::444455556666:role/path/r-1@x","arn:aws-cn:sts::444455556666:assumed-role/r/s"],"Service":"s3.amazonaws.com","Federated":"cognito-identity.amazonaws.com"}`), "", ""},
-		"2008, no resource":   {`{"Version":"2008-10-17","Id":"x","Statement":[{` + everybody + `},{"Sid":"with spaces","Effect":"Allow","Principal":"*"}]}`, "", ""},
+		"not JSON":                 {`{`, malformed, syntax},
+		"no statement":             {`{"Version":"2012-10-17","Statement":[]}`, malformed, syntax},
+		"no version":               {`{"Statement":{` + everybody + `}}`, malformed, syntax},
+		"unknown element":          {statement(everybody + `,"Colour":"red"`), malformed, syntax},
+		"too large":                {statement(everybody) + strings.Repeat(" ", maxPolicy), kms.LimitExceededException, "The key policy is larger than 32768 bytes."},
+		"largest":                  {statement(everybody) + strings.Repeat(" ", maxPolicy-len(statement(everybody))), "", ""},
+		"no principal":             {statement(`"Effect":"Allow","Action":"kms:*","Resource":"*"`), malformed, nobody},
+		"empty principal":          {to(`{"AWS":[]}`), malformed, nobody},
+		"nonsense":                 {to(`{"AWS":"alice"}`), malformed, principals},
+		"a group":                  {to(`{"AWS":"arn:aws:iam::111122223333:group/admins"}`), malformed, principals},
+		"a wildcard":               {to(`{"AWS":["*","arn:aws:iam::111122223333:user/*"]}`), malformed, principals},
+		"an empty name":            {to(`{"AWS":["*",""]}`), malformed, principals},
+		"second statement":         {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","NotPrincipal":{"AWS":"x"},"Action":"kms:*","Resource":"*"}]}`, malformed, principals},
+		"ForAllValues":             {statement(everybody + `,"Condition":{"ForAllValues:StringEquals":{"kms:EncryptionContext:app":"x"}}`), malformed, permissive + "encryption context."},
+		"ForAllValues on tag":      {statement(everybody + `,"Condition":{"forallvalues:stringlike":{"AWS:RequestTag/a":["x"]}}`), malformed, permissive + "tag."},
+		"unknown operator":         {statement(everybody + `,"Condition":{"StringIs":{"kms:ViaService":"x"}}`), malformed, syntax},
+		"no number":                {statement(everybody + `,"Condition":{"NumericLessThan":{"kms:RotationPeriodInDays":"many"}}`), malformed, syntax},
+		"no date":                  {statement(everybody + `,"Condition":{"DateLessThan":{"aws:CurrentTime":"soon"}}`), malformed, syntax},
+		"no Boolean":               {statement(everybody + `,"Condition":{"Bool":{"aws:SecureTransport":"perhaps"}}`), malformed, syntax},
+		"no address":               {statement(everybody + `,"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/99"}}`), malformed, syntax},
+		"a list of objects":        {statement(everybody + `,"Condition":{"StringEquals":{"kms:ViaService":[{"a":"b"}]}}`), malformed, syntax},
+		"no end of variable":       {statement(everybody + `,"Condition":{"StringEquals":{"aws:ResourceTag/a":"${aws:username"}}`), malformed, syntax},
+		"an unknown user":          {to(`{"AWS":["*","arn:aws:iam::111122223333:user/nobody"]}`), malformed, principals},
+		"unknown in NotPrincipal":  {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","NotPrincipal":{"AWS":["arn:aws:iam::111122223333:user/nobody","arn:aws:iam::111122223333:root"]},"Action":"kms:Decrypt","Resource":"*"}]}`, malformed, principals},
+		"a known user":             {to(`{"AWS":["*","arn:aws:iam::111122223333:user/alice"]}`), "", ""},
+		"another account's user":   {to(`{"AWS":["*","arn:aws:iam::444455556666:user/nobody"]}`), "", ""},
+		"another partition's user": {to(`{"AWS":["*","arn:aws-cn:iam::111122223333:user/nobody"]}`), "", ""},
+		"condition not met":        {statement(everybody + `,"Condition":{"StringEquals":{"kms:CallerAccount":"444455556666"}}`), malformed, lockout},
+		"condition met":            {statement(everybody + `,"Condition":{"StringEquals":{"kms:CallerAccount":"111122223333","kms:KeySpec":"SYMMETRIC_DEFAULT"}}`), "", ""},
+		"condition absent":         {statement(everybody + `,"Condition":{"StringLike":{"kms:ViaService":"*"}}`), malformed, lockout},
+		"deny condition not met":   {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"Bool":{"kms:MultiRegion":"true"}}}]}`, "", ""},
+		"deny condition met":       {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"Bool":{"kms:MultiRegion":"false"}}}]}`, malformed, lockout},
+		"somebody else":            {to(`{"AWS":"arn:aws:iam::444455556666:root"}`), malformed, lockout},
+		"another action":           {statement(`"Effect":"Allow","Principal":"*","Action":"kms:Get*","Resource":"*"`), malformed, lockout},
+		"no action":                {statement(`"Effect":"Allow","Principal":"*","Resource":"*"`), malformed, lockout},
+		"another key":              {statement(`"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"arn:aws:kms:us-east-1:111122223333:key/other"`), malformed, lockout},
+		"denied":                   {`{"Version":"2012-10-17","Statement":[{` + everybody + `},{"Effect":"Deny","Principal":"*","Action":"kms:Put*","Resource":"*"}]}`, malformed, lockout},
+		"everybody":                {statement(everybody), "", ""},
+		"delegated":                {statement(delegated), "", ""},
+		"all kinds":                {to(`{"AWS":["*","444455556666","arn:aws:iam::444455556666:role/path/r-1@x","arn:aws-cn:sts::444455556666:assumed-role/r/s"],"Service":"s3.amazonaws.com","Federated":"cognito-identity.amazonaws.com"}`), "", ""},
+		"2008, no resource":        {`{"Version":"2008-10-17","Id":"x","Statement":[{` + everybody + `},{"Sid":"with spaces","Effect":"Allow","Principal":"*"}]}`, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.invoke("PutKeyPolicy", kms.PutKeyPolicyRequest{KeyId: key.KeyId, Policy: c.policy})
@@ -140,4 +158,38 @@ func TestLockoutOfAUser(t *testing.T) {
 	h.editRecord(key.KeyId, setPolicy(statement(everybody)))
 	wantError(t, put(h.userCall(account, "bob")), kms.MalformedPolicyDocumentException,
 		"The new key policy will not allow you to update the key policy in the future.")
+}
+
+// TestPoliciesOfNewKeys: CreateKey and ReplicateKey hold policies to the same rules, with the key that
+// is to be in the conditions.
+func TestPoliciesOfNewKeys(t *testing.T) {
+	h := newHarness(t)
+	primary := h.createKey(in{"MultiRegion": true})
+	conditional := func(key, value string) string {
+		return statement(everybody + `,"Condition":{"StringEquals":{"` + key + `":"` + value + `"}}`)
+	}
+	const lockout = "The new key policy will not allow you to update the key policy in the future."
+	for name, c := range map[string]struct{ policy, created, replicated string }{
+		"a tag of the key":    {conditional("aws:ResourceTag/team", "red"), "", ""},
+		"another tag":         {conditional("aws:ResourceTag/team", "blue"), lockout, lockout},
+		"the kind of the key": {conditional("kms:MultiRegionKeyType", "REPLICA"), lockout, ""},
+		"an unknown user": {statement(`"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:user/nobody"},"Action":"kms:*","Resource":"*"`),
+			"Policy contains a statement with one or more invalid principals.", "Policy contains a statement with one or more invalid principals."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tags := []in{{"TagKey": "team", "TagValue": "red"}}
+			_, err := h.invoke("CreateKey", in{"Policy": c.policy, "Tags": tags})
+			if c.created != "" {
+				wantError(t, err, kms.MalformedPolicyDocumentException, c.created)
+			} else if err != nil {
+				t.Error(err)
+			}
+			_, err = h.invoke("ReplicateKey", in{"KeyId": primary.KeyId, "ReplicaRegion": ireland, "Policy": c.policy, "Tags": tags})
+			if c.replicated != "" {
+				wantError(t, err, kms.MalformedPolicyDocumentException, c.replicated)
+			} else if code := kms.AsError(err).Code; err != nil && code != kms.AlreadyExistsException {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -133,12 +133,17 @@ const variableSpace = 256
 // to z. It takes time proportional to len(pattern) * len(name) at worst and allocates nothing.
 func matches(pattern []byte, name string, fold bool) bool {
 	p, n := 0, 0
-	star, mark := -1, 0
+	star, mark := -1, 0 // the last run, and where what follows it is tried next
 	for n < len(name) {
 		switch {
 		case p < len(pattern) && pattern[p] == anyRun:
+			if p++; p == len(pattern) {
+				return true
+			}
+			if n = seek(pattern[p], name, n, fold); n < 0 {
+				return false
+			}
 			star, mark = p, n
-			p++
 		case p < len(pattern) && pattern[p] == anyOne:
 			p++
 			n += width(name[n:])
@@ -147,7 +152,10 @@ func matches(pattern []byte, name string, fold bool) bool {
 			n++
 		case star >= 0:
 			mark += width(name[mark:])
-			p, n = star+1, mark
+			if mark = seek(pattern[star], name, mark, fold); mark < 0 {
+				return false
+			}
+			p, n = star, mark
 		default:
 			return false
 		}
@@ -156,6 +164,19 @@ func matches(pattern []byte, name string, fold bool) bool {
 		p++
 	}
 	return p == len(pattern)
+}
+
+// seek gives the first place in name, from one on, where what begins with c could begin; negative
+// if there is none.
+func seek(c byte, name string, from int, fold bool) int {
+	if c == anyOne || c == anyRun || fold {
+		return from
+	}
+	at := strings.IndexByte(name[from:], c)
+	if at < 0 {
+		return -1
+	}
+	return from + at
 }
 
 // width is the length in bytes of the first character.
