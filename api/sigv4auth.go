@@ -64,5 +64,6 @@ func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
 	if err != nil {
 		return ops.Call{}, err
 	}
-	return call, a.service.ServiceCall(r.Context(), &call, claim)
+	err = a.service.ServiceCall(r.Context(), &call, claim)
+	return call, err
 }

@@ -150,5 +150,10 @@ func sentByService(q *question, _ string) policy.Values {
 	return boolValue(q.call.Via.Principal != "" || q.principal().Service != "")
 }
 
-// onBehalf says whether a service sent the request for the principal who asks.
-func onBehalf(q *question, _ string) policy.Values { return boolValue(q.call.Via.OnBehalf) }
+// onBehalf says whether the request came through a service.
+func onBehalf(q *question, _ string) policy.Values {
+	if q.call.Via.Principal != "" {
+		return boolValue(q.call.Via.OnBehalf)
+	}
+	return boolValue(q.principal().Service != "")
+}
