@@ -1,8 +1,11 @@
 // A PKCS#11 library that forwards to another one and fails now and then, for tests of what kms11
-// makes of a token's bad days. KMS11_FAULTS_MODULE names the library, KMS11_FAULTS_CONTROL a file
-// that this one and the test share in memory: see struct control.
+// makes of a token's bad days. Beside it lie, under its own name with an ending, ".real", the library
+// that it forwards to, and ".control", a file that it shares with the test in memory: see struct
+// control. A second copy of all three is a library with a state of its own.
 //
 // A call that fails is not forwarded, so a failure changes nothing in the token.
+
+#define _GNU_SOURCE // for dladdr
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -29,12 +32,13 @@ typedef CK_ULONG CK_RV;
 #define CKR_TOKEN_NOT_PRESENT 0xE0UL
 #define CKR_USER_NOT_LOGGED_IN 0x101UL
 
-// The shared file: 64-bit numbers in the machine's byte order. The first four are the test's.
+// The shared file: 64-bit numbers in the machine's byte order. The first five are the test's.
 struct control {
 	_Atomic uint64_t faults;  // calls of a million that fail
 	_Atomic uint64_t hangs;   // calls of a million that hang
 	_Atomic uint64_t hangFor; // milliseconds, at most: a hang ends when this gets 0
 	_Atomic uint64_t dead;    // not 0: the token is away
+	_Atomic uint64_t lies;    // not 0: what C_Encrypt and C_Sign give has a wrong byte
 	_Atomic uint64_t calls, failed, hung;
 	_Atomic uint64_t logins, refusedPINs;
 	_Atomic uint64_t sessions, objects; // open, and alive in them
@@ -138,11 +142,25 @@ FORWARD4(setAttributeValue, SET_ATTRIBUTE_VALUE)
 FORWARD3(findObjectsInit, FIND_OBJECTS_INIT)
 FORWARD4(findObjects, FIND_OBJECTS)
 FORWARD3(encryptInit, ENCRYPT_INIT)
-FORWARD5(encrypt, ENCRYPT)
 FORWARD3(decryptInit, DECRYPT_INIT)
 FORWARD5(decrypt, DECRYPT)
 FORWARD3(signInit, SIGN_INIT)
-FORWARD5(sign, SIGN)
+
+// answer forwards C_Encrypt and C_Sign, and lies where it should.
+static CK_RV answer(int function, A a, A b, A c, A out, A size)
+{
+	CK_RV rv = trouble(function);
+	if (rv)
+		return rv;
+	rv = ((CK_RV(*)(A, A, A, A, A))real->list[function])(a, b, c, out, size);
+	if (rv == CKR_OK && control->lies && out)
+		((CK_BYTE *)out)[*(CK_ULONG *)size - 1] ^= 1;
+	return rv;
+}
+
+static CK_RV encrypt(A a, A b, A c, A d, A e) { return answer(ENCRYPT, a, b, c, d, e); }
+static CK_RV sign(A a, A b, A c, A d, A e) { return answer(SIGN, a, b, c, d, e); }
+
 FORWARD3(verifyInit, VERIFY_INIT)
 FORWARD5(verify, VERIFY)
 FORWARD6(wrapKey, WRAP_KEY)
@@ -263,10 +281,21 @@ static const struct {
 	{DERIVE_KEY, deriveKey}, {GENERATE_RANDOM, generateRandom},
 };
 
+// beside gives the path of a file beside this library, for the caller to free.
+static char *beside(const char *ending)
+{
+	Dl_info self;
+	if (!dladdr(&ours, &self))
+		return NULL;
+	char *path = malloc(strlen(self.dli_fname) + strlen(ending) + 1);
+	return path ? strcat(strcpy(path, self.dli_fname), ending) : NULL;
+}
+
 static int openControl(void)
 {
-	const char *path = getenv("KMS11_FAULTS_CONTROL");
+	char *path = beside(".control");
 	int file = path ? open(path, O_RDWR) : -1;
+	free(path);
 	if (file < 0)
 		return 0;
 	void *shared = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -283,8 +312,9 @@ CK_RV C_GetFunctionList(struct functions **list)
 		*list = &ours;
 		return CKR_OK;
 	}
-	const char *path = getenv("KMS11_FAULTS_MODULE");
+	char *path = beside(".real");
 	void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+	free(path);
 	if (!module || !openControl())
 		return CKR_GENERAL_ERROR;
 	CK_RV (*get)(const struct functions **);
