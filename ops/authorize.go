@@ -97,12 +97,13 @@ func denial(r *policy.Request, effect policy.Effect) error {
 type policyCache struct {
 	mu       sync.RWMutex
 	compiled map[string]*policy.Document
-	size     int // of the texts
+	size     int // in bytes
 }
 
-// policyCacheBound is how many bytes of different policies are kept compiled. A compiled policy takes
-// up to some 20 times its text, if it has many small statements. AWS's default policy has 300 bytes.
-const policyCacheBound = 16 << 20
+// policyCacheBound is how many bytes different policies may take, compiled and with their texts. AWS's
+// default policy takes about 1,000; a text can take 80 times its length compiled, if it has many small
+// values.
+const policyCacheBound = 64 << 20
 
 func (c *policyCache) get(text string) (*policy.Document, error) {
 	c.mu.RLock()
@@ -120,11 +121,12 @@ func (c *policyCache) get(text string) (*policy.Document, error) {
 	if _, known := c.compiled[text]; known {
 		return document, nil
 	}
-	if c.compiled == nil || c.size+len(text) > policyCacheBound {
+	size := len(text) + document.Memory()
+	if c.compiled == nil || c.size+size > policyCacheBound {
 		c.compiled, c.size = make(map[string]*policy.Document), 0
 	}
 	c.compiled[text] = document
-	c.size += len(text)
+	c.size += size
 	return document, nil
 }
 

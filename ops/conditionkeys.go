@@ -62,6 +62,7 @@ func conditionKeysByName() map[string]*conditionKey {
 	return index
 }
 
+// The actions of several rows. Nothing writes to them.
 var (
 	encrypting = []string{"Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo",
 		"GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"}

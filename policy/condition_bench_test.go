@@ -1,6 +1,10 @@
 package policy
 
-import "testing"
+import (
+	"runtime"
+	"strings"
+	"testing"
+)
 
 const (
 	// benchKey is AWS's example of a key policy with key users, and two statements with conditions.
@@ -55,6 +59,38 @@ func TestEvaluateAllocatesNothing(t *testing.T) {
 	p := Policies{Resource: mustParse(t, benchKey), Identity: []*Document{mustParse(t, benchIdentity)}}
 	if n := testing.AllocsPerRun(100, func() { Evaluate(r, p) }); n != 0 {
 		t.Errorf("a decision allocates %v times", n)
+	}
+}
+
+// TestMemory holds Memory to what a document really takes, within a factor, and documents to a bound
+// of their text.
+func TestMemory(t *testing.T) {
+	for name, text := range map[string]string{
+		"typical":          benchKey,
+		"small values":     oneStatement(`"Effect":"Allow","Action":"*","Condition":{"NumericEquals":{"a":[` + strings.Repeat("1,", 3000) + `1]}}`),
+		"small texts":      oneStatement(`"Effect":"Allow","Action":"*","Condition":{"StringLike":{"a":[` + strings.Repeat(`"*",`, 3000) + `"*"]}}`),
+		"variables":        oneStatement(`"Effect":"Allow","Action":"*","Resource":"` + strings.Repeat("${a}", 3000) + `"`),
+		"small statements": `{"Statement":[` + strings.Repeat(`{"Effect":"Deny"},`, 1000) + `{"Effect":"Deny"}]}`,
+	} {
+		const copies = 50
+		kept := make([]*Document, copies)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range kept {
+			kept[i] = mustParse(t, text)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took, says := (int(after.HeapAlloc)-int(before.HeapAlloc))/copies, kept[0].Memory()
+		if says*2 < took || says > took*2 {
+			t.Errorf("%s: Memory says %d, and it took %d", name, says, took)
+		}
+		if says > 100*len(text) {
+			t.Errorf("%s: %d bytes took %d", name, len(text), says)
+		}
+		t.Logf("%s: %d bytes of text, %d compiled, %d measured", name, len(text), says, took)
+		runtime.KeepAlive(kept)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -73,6 +74,48 @@ func Parse(text []byte) (*Document, error) {
 
 // Statements is the number of statements.
 func (d *Document) Statements() int { return len(d.statements) }
+
+// Memory is about how many bytes the document takes.
+func (d *Document) Memory() int {
+	size := 0
+	for i := range d.statements {
+		s := &d.statements[i]
+		size += sizeOf[statement]() + len(s.sid) + s.actions.memory() + s.resources.memory()
+		for _, name := range s.principals.names {
+			size += sizeOf[string]() + len(name)
+		}
+		for j := range s.conditions {
+			c := &s.conditions[j]
+			size += sizeOf[condition]() + sizeOf[Key]() + 3*len(c.key.Text)
+			for k := range c.operands {
+				size += sizeOf[operand]() + c.operands[k].text.memory() + len(c.operands[k].binary)
+			}
+		}
+	}
+	return size
+}
+
+func (t *texts) memory() (size int) {
+	for i := range t.list {
+		size += sizeOf[text]() + t.list[i].memory()
+	}
+	return size
+}
+
+// memory is what a text takes beside its own structure. No allocation has less than 8 bytes.
+func (t *text) memory() int {
+	size := max(len(t.pattern), 8)
+	for i := range t.parts {
+		p := &t.parts[i]
+		size += sizeOf[part]() + len(p.pattern) + len(p.fallback)
+		if p.variable != nil {
+			size += sizeOf[Key]() + 3*len(p.variable.Text)
+		}
+	}
+	return size
+}
+
+func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
 
 // Sid gives the Sid of a statement; empty if it has none.
 func (d *Document) Sid(statement int) string { return d.statements[statement].sid }

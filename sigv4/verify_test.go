@@ -71,6 +71,8 @@ func TestVerifyRefusals(t *testing.T) {
 		{"unsorted names", replace("content-type;host", "host;content-type"), sigv4.IncompleteSignature, "'SignedHeaders' must be"},
 		{"host not signed", replace("host;", ""), sigv4.InvalidSignature, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."},
 		{"target not signed", replace(";x-amz-target", ""), sigv4.InvalidSignature, "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization."},
+		{"source not signed", func(h http.Header) { h.Set("X-Amz-Source-Arn", "arn:aws:s3:::b") }, sigv4.InvalidSignature, "'X-Amz-Source-Arn' must be a 'SignedHeader' in the AWS Authorization."},
+		{"source account not signed", func(h http.Header) { h.Set("X-Amz-Source-Account", "111122223333") }, sigv4.InvalidSignature, "'X-Amz-Source-Account' must be a 'SignedHeader' in the AWS Authorization."},
 		{"date with fraction", func(h http.Header) { h.Set("X-Amz-Date", "20150830T123600.5Z") }, sigv4.IncompleteSignature, "Date must be in ISO-8601 'basic format'. Got '20150830T123600.5Z'. See http://en.wikipedia.org/wiki/ISO_8601"},
 		{"two dates", func(h http.Header) { h.Add("X-Amz-Date", "20150830T123600Z") }, sigv4.IncompleteSignature, "Date must be in ISO-8601 'basic format'."},
 		{"region", replace("us-east-1", "us-east-2"), sigv4.InvalidSignature, "Credential should be scoped to a valid region, not 'us-east-2'. "},
