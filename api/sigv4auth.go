@@ -18,6 +18,7 @@ const (
 
 // SigV4 authenticates requests by their AWS Signature Version 4.
 type SigV4 struct {
+	service  *ops.Service
 	verifier *sigv4.Verifier
 }
 
@@ -37,7 +38,7 @@ func NewSTSSigV4(service *ops.Service) *SigV4 {
 const globalSTSRegion = "us-east-1"
 
 func newSigV4(service *ops.Service, scope string, regionOK func(string) bool) *SigV4 {
-	return &SigV4{verifier: sigv4.NewVerifier(sigv4.Config{
+	return &SigV4{service: service, verifier: sigv4.NewVerifier(sigv4.Config{
 		Service:  scope,
 		RegionOK: regionOK,
 		Now:      service.Now,
@@ -79,5 +80,14 @@ func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
 	if err != nil {
 		return ops.Call{}, err
 	}
-	return ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}, nil
+	call := ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}
+	if call.Caller.Principal.Service == "" {
+		return call, nil
+	}
+	claim, err := claimed(r)
+	if err != nil {
+		return ops.Call{}, err
+	}
+	err = a.service.ServiceCall(r.Context(), &call, claim)
+	return call, err
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// ReservedAliases begins the names of the aliases of keys that a service manages for an account.
+const ReservedAliases = "aws/"
+
 // AliasID names an alias: Name is what follows "alias/".
 type AliasID struct{ Partition, Account, Region, Name string }
 

@@ -83,8 +83,8 @@ func TestEnvelopeBytes(t *testing.T) {
 
 func TestKindsDiffer(t *testing.T) {
 	codes := map[uint8]bool{headerKind.code: true, keyKind.code: true, userKind.code: true, accessKeyKind.code: true,
-		aliasKind.code: true, dueKind.code: true}
-	if len(codes) != 6 || codes[0] {
+		aliasKind.code: true, dueKind.code: true, keyCountKind.code: true}
+	if len(codes) != 7 || codes[0] {
 		t.Errorf("the codes are %v", codes)
 	}
 }

@@ -229,6 +229,11 @@ func (tx *Tx) PutKey(r *KeyRecord) error {
 	if err := put(tx, keyKind, r); err != nil {
 		return err
 	}
+	if old == nil {
+		if err := tx.countKey(r, 1); err != nil {
+			return err
+		}
+	}
 	return tx.replaceDue(old, r)
 }
 
@@ -238,6 +243,9 @@ func (tx *Tx) CreateKey(r *KeyRecord) error {
 		return tx.fail(fmt.Errorf("record %s: %w: a new key has no aliases", r.place(), ErrInvalid))
 	}
 	if err := create(tx, keyKind, r); err != nil {
+		return err
+	}
+	if err := tx.countKey(r, 1); err != nil {
 		return err
 	}
 	return tx.replaceDue(nil, r)
@@ -251,6 +259,9 @@ func (tx *Tx) DeleteKey(id KeyID) error {
 		return err
 	}
 	if err := remove(tx, id.place()); err != nil {
+		return err
+	}
+	if err := tx.countKey(r, -1); err != nil {
 		return err
 	}
 	for _, name := range r.Aliases {

@@ -37,7 +37,8 @@ var (
 
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
 
-	roleKind = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
+	roleKind     = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
+	keyCountKind = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
 )
 
 // reads says whether the content of a version can be read.

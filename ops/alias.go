@@ -13,8 +13,6 @@ const (
 	aliasPrefix = "alias/"
 	// reservedPrefix begins the aliases of AWS managed keys.
 	reservedPrefix = "alias/aws/"
-	// maxAliases is the number of aliases a key may have (AWS KMS resource quotas).
-	maxAliases = 50
 )
 
 // CreateAlias implements the operation CreateAlias.
@@ -49,7 +47,7 @@ func (s *Service) CreateAlias(ctx context.Context, call *Call, in *kms.CreateAli
 		case !errors.Is(err, keystore.ErrNotFound):
 			return err
 		}
-		if err := checkAliasQuota(current); err != nil {
+		if err := s.checkAliasQuota(current); err != nil {
 			return err
 		}
 		return tx.CreateAlias(&keystore.AliasRecord{
@@ -97,7 +95,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *Call, in *kms.UpdateAli
 			return err
 		}
 		if current.ID != old.ID {
-			if err := checkAliasQuota(current); err != nil {
+			if err := s.checkAliasQuota(current); err != nil {
 				return err
 			}
 		}
@@ -180,14 +178,6 @@ func (s *Service) currentTarget(tx *keystore.Tx, call *Call, alias kms.ARN) (key
 	}
 	k := keyOf(record)
 	return k, s.authorizeKeyIn(tx, call, k)
-}
-
-// checkAliasQuota refuses one more alias for a key that has as many as it may have.
-func checkAliasQuota(k key) error {
-	if n := len(k.Aliases); n >= maxAliases {
-		return kms.Errorf(kms.LimitExceededException, "Aliases per key quota for this account in this region is %d, current usage is %d.", maxAliases, n)
-	}
-	return nil
 }
 
 // checkAliasMove refuses to move an alias between keys that clients cannot use in the same way: both

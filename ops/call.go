@@ -15,6 +15,7 @@ type Call struct {
 	Region    string // the Region of the request's signature
 	Caller    *Caller
 	Origin    Origin
+	Via       Via // which service sent it, and for whom
 
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.
@@ -51,6 +52,9 @@ type Origin struct {
 
 // source gives what a service says for whom it acts; nothing of all others.
 func (c *Call) source() (arn, account string) {
+	if c.Via.Principal != "" {
+		return c.Via.SourceARN, c.Via.SourceAccount
+	}
 	if c.Caller.Principal.Service == "" {
 		return "", ""
 	}

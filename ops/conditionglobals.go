@@ -92,6 +92,9 @@ func sourceAccount(q *question, _ string) policy.Values {
 
 // viaService is the name of the service that asks with the Region in it: s3.us-east-1.amazonaws.com.
 func viaService(q *question, _ string) policy.Values {
+	if q.call.Via.Principal != "" {
+		return policy.OneOf(q.call.Via.Service(q.call.Region))
+	}
 	name, domain, found := strings.Cut(q.principal().Service, ".")
 	if !found {
 		return policy.Values{}

@@ -94,7 +94,7 @@ func conditionKeys() []conditionKey {
 		{name: "kms:GrantConstraintType", kind: "String", actions: granting, multi: true, values: grantConstraintTypes},
 		{name: "kms:GranteePrincipal", kind: "String", actions: granting, values: grantParty(0)},
 		{name: "kms:GranteeServicePrincipal", kind: "String", actions: granting, values: grantParty(1)},
-		{name: "kms:GrantIsForAWSResource", kind: "Bool", actions: []string{"CreateGrant", "ListGrants", "RevokeGrant"}, values: fromService},
+		{name: "kms:GrantIsForAWSResource", kind: "Bool", actions: []string{"CreateGrant", "ListGrants", "RevokeGrant"}, values: sentByService},
 		{name: "kms:GrantOperations", kind: "String", actions: granting, multi: true, values: operationsOfGrant},
 		{name: "kms:KeyAgreementAlgorithm", kind: "String", actions: []string{"DeriveSharedSecret"}, values: agreementAlgorithm},
 		{name: "kms:MacAlgorithm", kind: "String", actions: []string{"GenerateMac", "VerifyMac"}, values: macAlgorithm},
@@ -146,7 +146,7 @@ func conditionKeys() []conditionKey {
 		// For whom a service asks.
 		{name: "aws:SourceAccount", kind: "String", scope: anyAction, values: sourceAccount},
 		{name: "aws:SourceArn", kind: "ARN", scope: anyAction, values: sourceARN},
-		{name: "aws:ViaAWSService", kind: "Bool", scope: anyAction, values: fromService},
+		{name: "aws:ViaAWSService", kind: "Bool", scope: anyAction, values: onBehalf},
 		{name: "kms:ViaService", kind: "String", scope: anyKeyAction, values: viaService},
 
 		// How and when the request came.

@@ -57,10 +57,21 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if record.Policy, err = s.newKeyPolicy(ctx, call, keyOf(record), in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
 		return nil, err
 	}
+	// A look before the token makes something.
+	if err := s.glanceAtKeyQuota(ctx, scopeOf(call)); err != nil {
+		return nil, err
+	}
 	if err := s.firstMaterial(ctx, record); err != nil {
 		return nil, err
 	}
-	if err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
+	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+		// Others may have made keys since the first look.
+		if err := s.checkKeyQuota(tx, scopeOf(call)); err != nil {
+			return err
+		}
+		return tx.CreateKey(record)
+	})
+	if err != nil {
 		for i := range record.Materials {
 			err = errors.Join(err, s.abandon(ctx, record.KeyID(), &record.Materials[i].Material))
 		}

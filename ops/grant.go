@@ -9,9 +9,6 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
-// maxGrants is the number of grants a key may have (AWS KMS resource quotas).
-const maxGrants = 50_000
-
 // CreateGrant implements the operation CreateGrant. With a name, a request that the same account
 // repeats gives the grant that is there, with a new token.
 func (s *Service) CreateGrant(ctx context.Context, call *Call, in *kms.CreateGrantRequest) (*kms.CreateGrantResponse, error) {
@@ -60,7 +57,7 @@ func (s *Service) createGrant(ctx context.Context, call *Call, in *kms.CreateGra
 		if err := checkState(current, call.Operation); err != nil {
 			return err
 		}
-		made, err = addGrant(tx, current, asked, in.DryRun)
+		made, err = s.addGrant(tx, current, asked, in.DryRun)
 		return err
 	})
 	if err != nil {
@@ -75,7 +72,7 @@ func (s *Service) createGrant(ctx context.Context, call *Call, in *kms.CreateGra
 
 // addGrant writes a grant, unless it was asked for before by the same name, and gives the one
 // that is there then.
-func addGrant(tx *keystore.Tx, k key, asked *keystore.GrantRecord, dryRun bool) (keystore.GrantID, error) {
+func (s *Service) addGrant(tx *keystore.Tx, k key, asked *keystore.GrantRecord, dryRun bool) (keystore.GrantID, error) {
 	if asked.Name != "" {
 		earlier, err := tx.GrantLike(asked)
 		if err != nil && !errors.Is(err, keystore.ErrNotFound) {
@@ -89,13 +86,14 @@ func addGrant(tx *keystore.Tx, k key, asked *keystore.GrantRecord, dryRun bool) 
 		}
 	}
 	n, err := tx.GrantCount(k.KeyID())
-	switch {
-	case err != nil:
+	if err == nil {
+		err = s.checkGrantQuota(n)
+	}
+	if err == nil && dryRun {
+		err = errDryRun()
+	}
+	if err != nil {
 		return keystore.GrantID{}, err
-	case n >= maxGrants:
-		return keystore.GrantID{}, kms.Errorf(kms.LimitExceededException, "Grants per key quota for this account in this region is %d, current usage is %d.", maxGrants, n)
-	case dryRun:
-		return keystore.GrantID{}, errDryRun()
 	}
 	if asked.Created.Before(k.Created) { // by another node's clock
 		asked.Created = k.Created

@@ -22,6 +22,9 @@ func sealPurpose(accessKeyID string) string { return "access-key/" + accessKeyID
 // opened by the token once and kept in memory, as verifying a signature needs them, until the
 // record of the key or of its user changes.
 func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret string, caller *Caller, err error) {
+	if secret, caller, ok := s.serviceCredential(accessKeyID); ok {
+		return secret, caller, nil
+	}
 	if key, ok := s.files.Load().keys[accessKeyID]; ok {
 		if key.disabled {
 			return "", nil, ErrUnknownAccessKey

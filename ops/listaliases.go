@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -27,6 +28,7 @@ func (s *Service) ListAliases(ctx context.Context, call *Call, in *kms.ListAlias
 	var more bool
 	if in.KeyId == "" {
 		names, more, err = s.store.ScanAliases(ctx, scope, after, limit)
+		names, more = s.withManaged(names, more, after, limit)
 	} else {
 		names, more, err = s.aliasesOfKey(ctx, call, in.KeyId, after, limit)
 	}
@@ -37,6 +39,11 @@ func (s *Service) ListAliases(ctx context.Context, call *Call, in *kms.ListAlias
 	for _, name := range names {
 		record, err := s.store.Alias(ctx, keystore.AliasID{Partition: scope.Partition, Account: scope.Account, Region: scope.Region, Name: name})
 		if errors.Is(err, keystore.ErrNotFound) {
+			if strings.HasPrefix(name, keystore.ReservedAliases) { // its key has not been made yet
+				out.Aliases = append(out.Aliases, kms.AliasListEntry{
+					AliasName: aliasPrefix + name, AliasArn: kms.AliasARN(scope.Region, scope.Account, aliasPrefix+name).String(),
+				})
+			}
 			continue // deleted since its name was read
 		}
 		if err != nil {

@@ -61,6 +61,9 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 		if err := s.checkLockout(&creating, keyOf(replica), document, in.BypassPolicyLockoutSafetyCheck || in.Policy == ""); err != nil {
 			return err
 		}
+		if err := s.checkKeyQuota(tx, scopeOf(&creating)); err != nil {
+			return err
+		}
 		if err := tx.CreateKey(replica); err != nil {
 			return err
 		}

@@ -29,6 +29,9 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 			return nil, err
 		}
 		call.begin(ctx, name, in)
+		if err := s.admit(call, in); err != nil {
+			return nil, err
+		}
 		out, err := method(s, ctx, call, in)
 		if err != nil {
 			return nil, err
@@ -46,6 +49,9 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 			return nil, err
 		}
 		call.begin(ctx, name, in)
+		if err := s.admit(call, in); err != nil {
+			return nil, err
+		}
 		return nil, method(s, ctx, call, in)
 	}}
 }

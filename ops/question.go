@@ -51,6 +51,9 @@ func (s *Service) ask(call *Call, action, resource, owner string, k key) *policy
 		Resource:  resource,
 		Owner:     owner,
 	}
+	if q.Request.Principal.Service != "" {
+		q.Request.Principal.Account = "" // that of the call is the one it acts for
+	}
 	q.Request.Attributes = q
 	return &q.Request
 }

@@ -161,8 +161,11 @@ var (
 	lastUsageShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
 		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}}
 
+	keyCountShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keys": {true, number}}
+
 	// kinds are the records by the fourth level of their engine keys. levels says which members
-	// the levels repeat; a level that does not apply is empty, and "=" is an id that dueID makes.
+	// the levels repeat; a level that does not apply is empty, "=" is an id that dueID makes, and ' begins a level that
+	// is always the same.
 	kinds = map[string]struct {
 		code   byte
 		shape  shape
@@ -174,6 +177,7 @@ var (
 		"role":       {15, roleShape, [5]string{"partition", "account", "", "", "name"}},
 		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}},
 		"due":        {6, dueShape, [5]string{"", "", "", "", "="}},
+		"key-count":  {28, keyCountShape, [5]string{"partition", "account", "region", "", "'all"}},
 		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}},
 	}
 )

@@ -69,6 +69,12 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 // resolveAlias finds the key that an alias stands for: two records, nearly always cached.
 func (s *Service) resolveAlias(ctx context.Context, call *Call, action string, alias kms.ARN) (key, error) {
 	record, err := s.store.KeyByAlias(ctx, aliasID(alias))
+	if identity, managed := s.managedAlias(call, alias); managed && errors.Is(err, keystore.ErrNotFound) {
+		if err := s.createManagedKey(ctx, call, alias, identity); err != nil {
+			return key{}, err
+		}
+		record, err = s.store.KeyByAlias(ctx, aliasID(alias))
+	}
 	if errors.Is(err, keystore.ErrNotFound) {
 		return key{}, missing(call, action, alias, kms.NoSuchAlias)
 	}

@@ -32,6 +32,8 @@ type Service struct {
 	callers    callerCache
 	overdue    chan struct{} // wakes Run; holds one
 	lastUses   *lastUses
+	limits     limits
+	services   services
 
 	attestation *attest.Verifier
 
@@ -42,8 +44,8 @@ type Service struct {
 	web      WebIdentities
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger, Attestation and
-// WebIdentities are required.
+// Config is what a Service needs. All fields but Serves, Now, Logger, Quotas, Services, Attestation
+// and WebIdentities are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
@@ -52,6 +54,9 @@ type Config struct {
 	Serves  func(region string) bool // which other Regions are served; nil: none
 	Now     func() time.Time         // time.Now if nil
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
+	Quotas  Quotas                   // the zero value: AWS's, without rates of requests
+	// Services are the services that use keys for the accounts they serve; none unless set.
+	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
@@ -74,6 +79,7 @@ func New(c Config) *Service {
 		conditions: conditionKeysByName(),
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
+		services:   newServices(c.Services),
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,
@@ -82,6 +88,7 @@ func New(c Config) *Service {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.limits = newLimits(c.Quotas, s)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

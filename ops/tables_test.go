@@ -36,6 +36,7 @@ func TestTables(t *testing.T) {
 		{"accounts", testAccounts},
 		{"grant tokens", testGrantTokens},
 		{"encryption contexts", testContexts},
+		{"every operation", testEveryOperation},
 	} {
 		t.Run(table.name, func(t *testing.T) { table.test(t, k.on(t)) })
 	}

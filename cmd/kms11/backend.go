@@ -30,6 +30,7 @@ type backend struct {
 
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
+	services    []ops.ServiceIdentity
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -208,6 +209,8 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Serves:      c.serves,
 		Logger:      log,
 		Attestation: b.attestation,
+		Quotas:      c.Quotas.quotas(),
+		Services:    b.services,
 	}
 	if b.issuers != nil {
 		config.WebIdentities = b.issuers

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,10 @@ type Config struct {
 	MTLS MTLSConfig `yaml:"mtls"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
+	// Quotas limits what accounts may have and how often they may ask.
+	Quotas QuotasConfig `yaml:"quotas"`
+	// Services are the services that use keys for the accounts they serve.
+	Services []ServiceConfig `yaml:"services"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -155,6 +160,12 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 			return fmt.Errorf("config: environment variable %s: this setting comes from the configuration file only", name)
 		}
 		var err error
+		if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+			if err := u.UnmarshalText([]byte(text)); err != nil {
+				return fmt.Errorf("config: environment variable %s: %w", name, err)
+			}
+			continue
+		}
 		switch field.Kind() {
 		case reflect.String:
 			field.SetString(text)
@@ -236,6 +247,9 @@ func (c *Config) check() error {
 	}
 	if err := c.MTLS.check(c.TLS.Certificate != ""); err != nil {
 		return fmt.Errorf("config: %w", err)
+	}
+	if err := errors.Join(c.Quotas.check(), checkServices(c.Services)); err != nil {
+		return err
 	}
 	loopback, err := isLoopback(c.Listen)
 	switch {

@@ -185,3 +185,78 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	walk(reflect.TypeFor[Config](), "", "KMS11")
 }
+
+func TestConfigOfQuotasAndServices(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 40)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := writeConfig(t, `
+quotas:
+  keys: 10
+  rates: aws
+  requests: {symmetric: 5000, GetParametersForImport: 0.5}
+services:
+  - {principal: s3.amazonaws.com, accesskey: S3S3S3S3S3S3S3S3, secretfile: `+secret+`}
+  - {principal: ec2.amazonaws.com, alias: ebs, accesskey: EC2EC2EC2EC2EC2E, secretfile: `+secret+`, accounts: ["111122223333"]}
+`)
+	config, err := loadConfig(file, environment(map[string]string{
+		"KMS11_QUOTAS_GRANTS": "7", "KMS11_QUOTAS_PRINCIPAL": "rsa=10 CreateKey=0.1",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := QuotasConfig{Keys: 10, Grants: 7, Rates: "aws", Requests: Rates{"symmetric": 5000, "GetParametersForImport": 0.5},
+		Principal: Rates{"rsa": 10, "CreateKey": 0.1}}
+	if !reflect.DeepEqual(config.Quotas, want) {
+		t.Errorf("the quotas are %+v, want %+v", config.Quotas, want)
+	}
+	if err := config.check(); err != nil {
+		t.Fatal(err)
+	}
+	services, err := openServices(config.Services)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(services) != 2 || services[0].Alias != "s3" || services[1].Alias != "ebs" || services[1].Secret != strings.Repeat("s", 40) {
+		t.Errorf("the services are %+v", services)
+	}
+	for _, variable := range []string{"KMS11_QUOTAS_REQUESTS", "KMS11_SERVICES"} {
+		if _, err := loadConfig("", environment(map[string]string{variable: "many"})); err == nil {
+			t.Errorf("%s: accepted", variable)
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"rates":                func(c *Config) { c.Quotas.Rates = "azure" },
+		"negative keys":        func(c *Config) { c.Quotas.Keys = -1 },
+		"too many aliases":     func(c *Config) { c.Quotas.Aliases = 1_001 },
+		"unknown family":       func(c *Config) { c.Quotas.Requests = Rates{"Encrypt": 1} },
+		"negative rate":        func(c *Config) { c.Quotas.Principal = Rates{"rsa": -1} },
+		"rate too high":        func(c *Config) { c.Quotas.Principal = Rates{"rsa": 1e9} },
+		"no principal":         func(c *Config) { c.Services[0].Principal = "s3" },
+		"access key":           func(c *Config) { c.Services[0].AccessKey = "short" },
+		"no secret":            func(c *Config) { c.Services[0].SecretFile = "" },
+		"account of a service": func(c *Config) { c.Services[0].Accounts = []string{"1"} },
+		"alias of a service":   func(c *Config) { c.Services[0].Alias = "a:b" },
+		"the same alias twice": func(c *Config) { c.Services[0].Alias = "ebs" },
+		"the same service":     func(c *Config) { c.Services[0].Principal = "ec2.amazonaws.com" },
+		"the same access key":  func(c *Config) { c.Services[0].AccessKey = c.Services[1].AccessKey },
+	} {
+		c := config
+		c.Services = append([]ServiceConfig(nil), config.Services...)
+		change(&c)
+		if c.check() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	config.Services[0].SecretFile = filepath.Join(t.TempDir(), "none")
+	if _, err := openServices(config.Services); err == nil {
+		t.Error("a secret that is not there: accepted")
+	}
+	if err := os.WriteFile(secret, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openServices(config.Services[1:]); err == nil || strings.Contains(err.Error(), "short") {
+		t.Errorf("a short secret: %v", err)
+	}
+}

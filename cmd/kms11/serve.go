@@ -56,6 +56,9 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if b.attestation, err = attestation(c.Attestation); err != nil {
 		return usageError{fmt.Errorf("config: attestation: %w", err)}
 	}
+	if b.services, err = openServices(c.Services); err != nil {
+		return err
+	}
 	tlsConfig, err := b.openTLS(c.TLS, c.MTLS)
 	if err != nil {
 		return err

@@ -58,3 +58,16 @@ def make_pair(curve):
 def derive(private, public):
     """The ECDH shared secret of a private key (PEM) with a public key."""
     return _run("pkeyutl", ("-derive", "-peerform", "DER"), inkey=private, peerkey=public)
+
+
+def make_key(algorithm, *options):
+    """A private key as PKCS #8 and its public key, both DER."""
+    chosen = [word for option in options for word in ("-pkeyopt", option)]
+    private = _run("genpkey", ("-algorithm", algorithm, *chosen))
+    return (_run("pkcs8", ("-topk8", "-nocrypt", "-outform", "DER"), **{"in": private}),
+            _run("pkey", ("-pubout", "-outform", "DER"), **{"in": private}))
+
+
+def wrap_padded(key, data):
+    """AES-256 key wrap with padding (RFC 5649)."""
+    return _run("enc", ("-id-aes256-wrap-pad", "-iv", "A65959A6", "-K", key.hex()), **{"in": data})
