@@ -22,7 +22,7 @@ type Domain struct {
 	turn        atomic.Uint32
 	direct      directCounts
 	transfer    atomic.Pointer[kms.Material] // the transfer key; nil until it is made
-	homes       sync.Map // CKA_ID of a resident key to the *member that has it
+	homes       sync.Map                     // CKA_ID of a resident key to the *member that has it
 }
 
 // A member is the domain on one token.

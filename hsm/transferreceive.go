@@ -206,14 +206,14 @@ func (d *receiving) accept(item *ConsignedItem) (kms.Material, error) {
 	if mech, err = d.loaded.wraps.mechanism(m.Wrap); err != nil {
 		return kms.Material{}, err
 	}
-	return m, d.verify(&m, item.Check, func(template []*attribute) (object, error) {
+	return m, d.same(&m, item.Check, func(template []*attribute) (object, error) {
 		return d.unwrapKey(mech, nil, key.object, m.Blob, template)
 	})
 }
 
-// verify wants a secret key to give the answer that the sending token gave with it, and a private key to
+// same wants a secret key to give the answer that the sending token gave with it, and a private key to
 // sign what its public half verifies. put makes an object of what is going to be stored.
-func (d *receiving) verify(m *kms.Material, check []byte, put func([]*attribute) (object, error)) error {
+func (d *receiving) same(m *kms.Material, check []byte, put func([]*attribute) (object, error)) error {
 	if d.row.pair == nil {
 		got, err := d.checkOf(d.row, d.consignment.KeyID, m.ID, put)
 		if err == nil && !hmac.Equal(got, check) {
