@@ -74,6 +74,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	service := b.service(c, log)
 	defer background(service.Run)()
+	defer background(b.awaitRegions(c, service, log))()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
 		return err
@@ -123,6 +124,9 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 		return false, err
 	}
 	if err := b.open(ctx, p); err != nil {
+		return false, err
+	}
+	if err := b.openRegions(ctx, *c, log); err != nil {
 		return false, err
 	}
 	return false, b.settleAccount(ctx, c)
