@@ -81,6 +81,11 @@ func (e *enrolment) begin(s *session) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			_ = errors.Join(s.destroyObject(e.private), s.destroyObject(e.public)) // err is the one to report
+		}
+	}()
 	if _, err := s.harden(e.private, enrolKind.secrets()...); err != nil {
 		return err
 	}
