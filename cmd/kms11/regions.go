@@ -58,7 +58,7 @@ func (b *backend) openKnownRegion(ctx context.Context, c Config, known keystore.
 	b.regions.domains[known.Region] = nil
 	if len(c.RegionTokens[known.Region]) == 0 {
 		if c.serves(known.Region) {
-			return mismatchError{fmt.Errorf("Region %s has tokens of its own (domain %s): name them in regiontokens, or take the Region out of regions", known.Region, known.Domain.ID)}
+			return mismatchError{fmt.Errorf("the keystore says that Region %s has tokens of its own (domain %s): name them in regiontokens, or take the Region out of regions", known.Region, known.Domain.ID)}
 		}
 		log.Warn("a Region that is not served has tokens of its own, which are not configured: keys with a replica there cannot be rotated", "region", known.Region)
 		return nil
@@ -178,7 +178,7 @@ func (b *backend) tryRegions(ctx context.Context, c Config, service *ops.Service
 			log.Error("a Region's tokens are not used until the next start", "region", known.Region, "error", err)
 			delete(b.regions.domains, known.Region)
 		case err != nil:
-			failed = append(failed, fmt.Errorf("Region %s: %w", known.Region, err))
+			failed = append(failed, fmt.Errorf("tokens of Region %s: %w", known.Region, err))
 		default:
 			service.OpenRegion(known.Region, b.regions.domains[known.Region])
 			log.Info("a Region's tokens are there", "region", known.Region)
@@ -200,6 +200,24 @@ func openTokens(ctx context.Context, c Config, uris []string, log *slog.Logger) 
 		tokens = append(tokens, token)
 	}
 	return tokens, nil
+}
+
+// withRegionTokens opens the tokens of each Region and shows them, in the order of the Regions.
+func (b *backend) withRegionTokens(ctx context.Context, c Config, log *slog.Logger, show func(*hsm.Token) error) error {
+	b.regions.tokens = map[string][]*hsm.Token{}
+	for _, region := range slices.Sorted(maps.Keys(c.RegionTokens)) {
+		tokens, err := openTokens(ctx, c, c.RegionTokens[region], log)
+		if err != nil {
+			return tokenError{fmt.Errorf("tokens of Region %s: %w", region, err)}
+		}
+		b.regions.tokens[region] = tokens
+		for _, token := range tokens {
+			if err := show(token); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func closeTokens(tokens []*hsm.Token) error {
