@@ -180,9 +180,15 @@ func (s *session) rewrap(w wraps, by, o object, k *keySpec, length int) (algorit
 	return algorithm, blob, err
 }
 
-// concealed makes sure that a key that may leave, wrapped, cannot be read.
+// concealed makes sure that a key that may leave, wrapped, cannot be read. A token that ignored
+// CKA_SENSITIVE in the template gets one C_SetAttributeValue.
 func (s *session) concealed(o object) error {
 	got, err := s.attributes(o, pkcs11.CKA_SENSITIVE)
+	if err == nil && !isTrue(got[0]) {
+		if err = s.setAttributes(o, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true)}); err == nil {
+			got, err = s.attributes(o, pkcs11.CKA_SENSITIVE)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -142,14 +142,15 @@ func (s *Service) checkTransferable(r *keystore.KeyRecord, region string) error 
 	if err != nil {
 		return err
 	}
+	from, err := s.domainIn(r.Region)
 	materials := make([]kms.Material, 0, len(r.Materials))
-	same := true
+	same := err == nil && from == to
 	for i := range r.Materials {
 		m := &r.Materials[i].Material
 		materials = append(materials, *m)
 		same = same && s.domainIDOf(m) == to.ID()
 	}
-	if same && len(materials) > 0 {
+	if same {
 		return nil
 	}
 	return transferError(to.CanReceive(r.Spec, materials...))
