@@ -27,6 +27,9 @@ type Status struct {
 	Healthy bool   `json:"healthy"`
 	Problem string `json:"problem,omitempty"`
 	ops.Status
+	// Regions are those with tokens of their own. One that is not healthy makes the server not healthy,
+	// though the others are served.
+	Regions []ops.RegionStatus `json:"regions,omitempty"`
 }
 
 // ListenAdmin serves on the socket at path until Close. A socket that an earlier server left is
@@ -51,6 +54,7 @@ func ListenAdmin(path string, service *ops.Service, version string) (*Admin, err
 		if err != nil {
 			status.Healthy, status.Problem = false, err.Error()
 		}
+		status.addRegions(service.Regions(ctx))
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status) // a client that has gone does not concern the server
 	})
@@ -59,6 +63,15 @@ func ListenAdmin(path string, service *ops.Service, version string) (*Admin, err
 	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil
+}
+
+func (s *Status) addRegions(regions []ops.RegionStatus) {
+	s.Regions = regions
+	for _, r := range regions {
+		if s.Healthy && !r.Healthy {
+			s.Healthy, s.Problem = false, "Region "+r.Region+": "+r.Problem
+		}
+	}
 }
 
 // Close stops serving and removes the socket.

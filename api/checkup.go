@@ -30,3 +30,21 @@ func (c *checkup) result(ctx context.Context, check func(context.Context) error)
 	}
 	return c.err
 }
+
+// regionCheckups has a checkup for each Region that has tokens of its own, which are few.
+type regionCheckups struct {
+	mu       sync.Mutex
+	byRegion map[string]*checkup
+}
+
+func (c *regionCheckups) of(region string) *checkup {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byRegion[region] == nil {
+		if c.byRegion == nil {
+			c.byRegion = map[string]*checkup{}
+		}
+		c.byRegion[region] = new(checkup)
+	}
+	return c.byRegion[region]
+}

@@ -5,6 +5,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -40,6 +41,7 @@ type Handler struct {
 	log           *slog.Logger
 	buffers       sync.Pool
 	checkup       checkup
+	regions       regionCheckups
 }
 
 // NewHandler makes the handler of the KMS API at "/" and of the health check at "/healthz".
@@ -154,11 +156,19 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 	h.buffers.Put(buffer)
 }
 
-// health answers load balancers: 200 while the token and the store answer, else 503.
+// health answers load balancers: 200 while the token and the store answer, else 503. With the parameter
+// region it is about a Region, which may have tokens of its own.
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	status, text := http.StatusOK, "ok\n"
-	if err := h.checkup.result(r.Context(), h.service.Health); err != nil {
-		h.log.Warn("unhealthy", "error", err)
+	region := r.URL.Query().Get("region")
+	checkup, check := &h.checkup, h.service.Health
+	if h.service.HasTokens(region) {
+		checkup, check = h.regions.of(region), func(ctx context.Context) error { return h.service.RegionHealth(ctx, region) }
+	}
+	if region != "" && !h.service.Serves(region) {
+		status, text = http.StatusNotFound, "not served\n"
+	} else if err := checkup.result(r.Context(), check); err != nil {
+		h.log.Warn("unhealthy", "region", region, "error", err)
 		status, text = http.StatusServiceUnavailable, "unavailable\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -11,6 +11,8 @@ import (
 type abilities struct {
 	specs   map[kms.KeySpec]*specAbility
 	imports map[*encryption]importAbility
+	// schemes says why the token cannot derive message keys in a way; nil if it can.
+	schemes map[kms.DerivationScheme]error
 }
 
 // A specAbility is what a token does with keys of one spec.
@@ -47,6 +49,22 @@ func (a *abilities) can(spec kms.KeySpec, algorithm string) error {
 	}
 	if alg.err != nil {
 		return unsupported(algorithm, alg.err)
+	}
+	return nil
+}
+
+// derives says why the token cannot derive message keys in a way. That of the domain, which an empty
+// name stands for, it can.
+func (a *abilities) derives(scheme kms.DerivationScheme) error {
+	if scheme == "" {
+		return nil
+	}
+	err, known := a.schemes[scheme]
+	switch {
+	case !known:
+		return fmt.Errorf("%w: derivation scheme %q", ErrUnsupported, scheme)
+	case err != nil:
+		return unsupported("derivation scheme "+string(scheme), err)
 	}
 	return nil
 }
@@ -113,6 +131,14 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 		}
 		trial.found.err = err
 		a.specs[k.spec] = trial.found
+	}
+	a.schemes = map[kms.DerivationScheme]error{}
+	for i := range schemes {
+		err := schemes[i].try(s)
+		if lost(err) {
+			return nil, err
+		}
+		a.schemes[schemes[i].name] = err
 	}
 	sample, err := rowOf(rsaSample)
 	if err != nil {

@@ -21,7 +21,8 @@ type Domain struct {
 	members     []*member
 	turn        atomic.Uint32
 	direct      directCounts
-	homes       sync.Map // CKA_ID of a resident key to the *member that has it
+	transfer    atomic.Pointer[kms.Material] // the transfer key; nil until it is made
+	homes       sync.Map                     // CKA_ID of a resident key to the *member that has it
 }
 
 // A member is the domain on one token.
@@ -45,6 +46,7 @@ func OpenDomain(ctx context.Context, tokens []*Token, description kms.Domain) (*
 	if id, err := hex.DecodeString(d.description.ID); err != nil || len(id) != domainIDSize {
 		return nil, fmt.Errorf("domain id %q is not %d hexadecimal digits", d.description.ID, 2*domainIDSize)
 	}
+	d.transfer.Store(d.description.Transfer)
 	for _, k := range d.description.Keys {
 		d.newest[k.Role] = max(d.newest[k.Role], k.Version)
 	}
@@ -69,11 +71,31 @@ func cloneDomain(d kms.Domain) kms.Domain {
 		d.Keys[i].ObjectID = slices.Clone(d.Keys[i].ObjectID)
 		d.Keys[i].Check = slices.Clone(d.Keys[i].Check)
 	}
+	if d.Transfer != nil {
+		m := *d.Transfer
+		m.Blob, m.ObjectID, m.PublicKey = slices.Clone(m.Blob), slices.Clone(m.ObjectID), slices.Clone(m.PublicKey)
+		d.Transfer = &m
+	}
 	return d
 }
 
 // Describe gives what OpenDomain needs to find the domain again. It holds nothing secret.
-func (d *Domain) Describe() kms.Domain { return cloneDomain(d.description) }
+func (d *Domain) Describe() kms.Domain {
+	description := d.description
+	description.Transfer = d.transfer.Load()
+	return cloneDomain(description)
+}
+
+// ID is the id of the domain: 32 hexadecimal digits.
+func (d *Domain) ID() string { return d.description.ID }
+
+// owns refuses material of another domain, which the domain key would not unwrap anyway.
+func (d *Domain) owns(m *kms.Material) error {
+	if m.Domain != "" && m.Domain != d.description.ID {
+		return fmt.Errorf("%w: the material is that of domain %s, not of %s", ErrWrongToken, m.Domain, d.description.ID)
+	}
+	return nil
+}
 
 // RecordKeyVersion is the version of the record key to make new MACs with.
 func (d *Domain) RecordKeyVersion() uint32 { return d.newest[kms.RoleRecord] }

@@ -81,7 +81,12 @@ func (e *enrolment) begin(s *session) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := s.harden(e.private); err != nil {
+	defer func() {
+		if err != nil {
+			_ = errors.Join(s.destroyObject(e.private), s.destroyObject(e.public)) // err is the one to report
+		}
+	}()
+	if _, err := s.harden(e.private, enrolKind.secrets()...); err != nil {
 		return err
 	}
 	got, err := s.attributes(e.public, pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT)

@@ -166,6 +166,11 @@ func (d *Domain) ImportKey(ctx context.Context, r ImportRequest) (kms.Material, 
 		if err := l.abilities.canImport(k, w, l.conn.token.config.ForbidPaddingOutside); err != nil {
 			return err
 		}
+		if k.derives {
+			if err := l.abilities.derives(r.Scheme); err != nil {
+				return err
+			}
+		}
 		where := leaving
 		if k.pair != nil && d.keeps(k.spec) {
 			if where, err = d.newResident(ctx, l, r.KeyID); err != nil {

@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +22,9 @@ type KeyRequest struct {
 	Usage kms.KeyUsageType
 	// KeyID is the KMS key id, which becomes the CKA_LABEL of a resident key.
 	KeyID string
+	// Scheme is how a symmetric encryption key derives message keys; empty is the domain's way. All
+	// material of a key that is in several domains has to have one that all of them know.
+	Scheme kms.DerivationScheme
 }
 
 // GenerateKey makes the material of a new key in the token, wraps it under the domain key and
@@ -35,7 +39,7 @@ func (d *Domain) GenerateKey(ctx context.Context, r KeyRequest) (kms.Material, e
 	if k.pair != nil {
 		return d.makePair(ctx, k, r, k.generated)
 	}
-	return d.make(ctx, k, 0, func(s *session, kind secretKind) (object, error) {
+	return d.make(ctx, k, r.Scheme, 0, func(s *session, kind secretKind) (object, error) {
 		return s.generateKey(kind.generate, kind.sized(leaving))
 	})
 }
@@ -62,7 +66,7 @@ func (d *Domain) WrapKey(ctx context.Context, r KeyRequest, material []byte) (km
 		fits = a.hmacMaterial(material)
 		defer clear(fits)
 	}
-	return d.make(ctx, k, len(fits), func(s *session, kind secretKind) (object, error) {
+	return d.make(ctx, k, r.Scheme, len(fits), func(s *session, kind secretKind) (object, error) {
 		if len(fits) < kind.length || len(material) > most {
 			return 0, fmt.Errorf("material of %s has %d bytes, not %d", r.Spec, len(material), kind.length)
 		}
@@ -130,13 +134,13 @@ func (s *session) materialID() (string, error) {
 
 // make wraps the object that create makes, which may leave the token until it is destroyed here.
 // length is the object's; 0 is that of its kind.
-func (d *Domain) make(ctx context.Context, spec *keySpec, length int, create func(*session, secretKind) (object, error)) (kms.Material, error) {
-	sc, err := schemeOf(d.description.Scheme)
+func (d *Domain) make(ctx context.Context, spec *keySpec, name kms.DerivationScheme, length int, create func(*session, secretKind) (object, error)) (kms.Material, error) {
+	sc, err := schemeOf(cmp.Or(name, d.description.Scheme))
 	if err != nil {
 		return kms.Material{}, err
 	}
 	kind := spec.secret(sc)
-	m := kms.Material{DomainKey: d.newest[kms.RoleWrap], Length: kind.length}
+	m := kms.Material{Domain: d.description.ID, DomainKey: d.newest[kms.RoleWrap], Length: kind.length}
 	if spec.derives {
 		m.Scheme = sc.name
 	}
@@ -146,6 +150,9 @@ func (d *Domain) make(ctx context.Context, spec *keySpec, length int, create fun
 	err = d.use(ctx, func(l *loaded) error {
 		if a := l.abilities.specs[spec.spec]; a.err != nil {
 			return unsupported(string(spec.spec), a.err)
+		}
+		if err := l.abilities.derives(m.Scheme); err != nil {
+			return err
 		}
 		key, err := l.key(kms.RoleWrap, m.DomainKey)
 		if err != nil {
@@ -175,6 +182,9 @@ func (d *Domain) make(ctx context.Context, spec *keySpec, length int, create fun
 
 // unwrap brings a material into the token, as an object that is fit for kind's use alone.
 func (l *loaded) unwrap(ctx context.Context, m *kms.Material, kind secretKind) (o object, err error) {
+	if err := l.member.domain.owns(m); err != nil {
+		return 0, err
+	}
 	key, err := l.key(kms.RoleWrap, m.DomainKey)
 	if err != nil {
 		return 0, err

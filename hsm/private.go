@@ -34,6 +34,9 @@ func (d *Domain) withPrivate(ctx context.Context, m *kms.Material, k *keySpec, u
 
 // unwrapPrivate brings a private key into the token, fit for u alone.
 func (l *loaded) unwrapPrivate(ctx context.Context, m *kms.Material, k pairKind, u use) (o object, err error) {
+	if err := l.member.domain.owns(m); err != nil {
+		return 0, err
+	}
 	key, err := l.key(kms.RoleWrap, m.DomainKey)
 	if err != nil {
 		return 0, err
@@ -72,7 +75,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 		if err != nil {
 			return err
 		}
-		m = kms.Material{}
+		m = kms.Material{Domain: d.description.ID}
 		where, resident := leaving, d.keeps(k.spec)
 		if resident {
 			if where, err = d.newResident(ctx, l, r.KeyID); err != nil {

@@ -45,6 +45,9 @@ func (d *Domain) newResident(ctx context.Context, l *loaded, label string) (plac
 // withResident is withPrivate for a resident key, on the token that has it. The token is known
 // once the key was used; otherwise all are asked.
 func (d *Domain) withResident(ctx context.Context, m *kms.Material, k *keySpec, u use, algorithm string, fn func(*loaded, object) error) error {
+	if err := d.owns(m); err != nil {
+		return err
+	}
 	return d.atHome(m.ObjectID, func(at *member) error {
 		return at.use(ctx, func(l *loaded) error {
 			if err := l.abilities.can(k.spec, algorithm); err != nil {
@@ -154,6 +157,9 @@ func (s *session) removeResident(id []byte) (bool, error) {
 // its token. That it is gone already is success, if all tokens are there to say so and in good
 // health. For wrapped material the caller deletes the blob.
 func (d *Domain) Destroy(ctx context.Context, m *kms.Material) error {
+	if err := d.owns(m); err != nil {
+		return err
+	}
 	d.Forget(m.ID)
 	if len(m.ObjectID) == 0 {
 		return nil

@@ -150,7 +150,8 @@ func fuzzContent[T any](f *testing.F, k kind[T], sample *T) {
 func sampleHeader() *headerContent {
 	return &headerContent{StoreID: newStoreID(), Created: time.Unix(1, 2), Domain: kms.Domain{
 		ID: "00ff", Scheme: kms.DeriveECB, Keys: []kms.DomainKey{{Role: kms.RoleRecord, Version: 1, ObjectID: []byte{1}, Check: []byte{2}}},
-	}}
+		Transfer: &kms.Material{ID: "ab", Ordinal: 1, Created: time.Unix(1, 2), Blob: []byte{3}},
+	}, Regions: []RegionDomain{{Region: "r", Created: time.Unix(1, 2), Domain: kms.Domain{ID: "ff00", Scheme: kms.DeriveECB}}}}
 }
 
 func sampleUser() *UserRecord {
@@ -176,7 +177,7 @@ func sampleKey() *KeyRecord {
 		Manager: kms.KeyManagerTypeCustomer, State: kms.KeyStatePendingDeletion, DeletionDate: now, PendingWindowInDays: 7,
 		Policy: "{}", Tags: []Tag{{"k", "v"}}, Aliases: []string{"a", "b"},
 		Materials: []KeyMaterial{{
-			Material: kms.Material{ID: "ab", Ordinal: 1, Created: now, Scheme: kms.DeriveECB, Wrap: kms.AESKeyWrap, DomainKey: 1,
+			Material: kms.Material{ID: "ab", Ordinal: 1, Created: now, Scheme: kms.DeriveECB, Domain: "00ff", Wrap: kms.AESKeyWrap, DomainKey: 1,
 				Length: 32, Blob: []byte{1}, ObjectID: []byte{2}, PublicKey: []byte{3}},
 			Rotated: now, RotationType: kms.RotationTypeAutomatic, Description: "d",
 			ExpirationModel: kms.ExpirationModelTypeKeyMaterialExpires, ValidTo: now,
@@ -199,7 +200,7 @@ func TestContentOfAKey(t *testing.T) {
 		`"description":"<d>","spec":"SYMMETRIC_DEFAULT","usage":"ENCRYPT_DECRYPT","origin":"EXTERNAL","manager":"CUSTOMER",` +
 		`"state":"PendingDeletion","deletionDate":"2027-01-15T08:00:00.000000123Z","pendingWindowInDays":7,"policy":"{}",` +
 		`"tags":[{"key":"k","value":"v"}],"aliases":["a","b"],` +
-		`"materials":[{"id":"ab","ordinal":1,"created":"2027-01-15T08:00:00.000000123Z","scheme":"ecb","wrap":"RFC3394",` +
+		`"materials":[{"id":"ab","ordinal":1,"created":"2027-01-15T08:00:00.000000123Z","scheme":"ecb","domain":"00ff","wrap":"RFC3394",` +
 		`"domainKey":1,"length":32,"blob":"AQ==","objectId":"Ag==","publicKey":"Aw==",` +
 		`"rotated":"2027-01-15T08:00:00.000000123Z","rotationType":"AUTOMATIC","description":"d",` +
 		`"expirationModel":"KEY_MATERIAL_EXPIRES","validTo":"2027-01-15T08:00:00.000000123Z"}],"current":1,` +

@@ -15,11 +15,14 @@ import (
 
 // Header says what a store is and which tokens it belongs to.
 type Header struct {
-	Format   int        // of the whole store: 1
-	StoreID  string     // a UUID, chosen when the store was made
-	Created  time.Time  // UTC
-	Domain   kms.Domain // the objects that a token must hold to serve this store
-	Revision uint64     // how many transactions wrote to the store, its creation being the first
+	Format  int        // of the whole store: 1 or 2
+	StoreID string     // a UUID, chosen when the store was made
+	Created time.Time  // UTC
+	Domain  kms.Domain // the objects that a token must hold to serve this store
+	// Regions are the Regions that have tokens of their own, in ascending order. It is shared and
+	// must not be changed.
+	Regions  []RegionDomain
+	Revision uint64 // how many transactions wrote to the store, its creation being the first
 }
 
 // headerContent is the content of the header's record. The format is the content version and the
@@ -28,6 +31,8 @@ type headerContent struct {
 	StoreID string     `json:"storeId"`
 	Created time.Time  `json:"created"`
 	Domain  kms.Domain `json:"domain"`
+	// Regions came with version 2.
+	Regions []RegionDomain `json:"regions,omitempty"`
 }
 
 // headerPlace is a constant because it never changes with the store.
@@ -40,6 +45,9 @@ func (h *headerContent) prepare() (*headerContent, error) {
 	c.Created = utc(c.Created)
 	if c.StoreID == "" || c.Created.IsZero() || c.Domain.ID == "" {
 		return nil, errors.New("the header needs a store id, a time and a domain")
+	}
+	if err := checkRegionDomains(&c); err != nil {
+		return nil, err
 	}
 	return &c, nil
 }
@@ -56,6 +64,7 @@ func newHeader(env envelope, c *headerContent) Header {
 		StoreID:  c.StoreID,
 		Created:  c.Created,
 		Domain:   c.Domain,
+		Regions:  c.Regions,
 		Revision: env.revision,
 	}
 }
@@ -117,7 +126,7 @@ func parseHeader(raw []byte) (envelope, *headerContent, error) {
 		return env, nil, tampered(headerPlace, err)
 	case env.kind != headerKind.code:
 		return env, nil, tampered(headerPlace, fmt.Errorf("it is of kind %d", env.kind))
-	case env.contentVersion != headerKind.version:
+	case !headerKind.reads(env.contentVersion):
 		return env, nil, fmt.Errorf("keystore header: %w %d: this program knows %d",
 			ErrFormat, env.contentVersion, headerKind.version)
 	}

@@ -13,21 +13,19 @@ import (
 type kind[T any] struct {
 	code    uint8  // in the envelope
 	version uint16 // of the content that this program writes
-	// oldest is the oldest content version that it reads, 0 if that is version. A record of an older
-	// version has fewer members, which prepare and the readers of the record allow for.
-	oldest uint16
-	place  func(*T) engineKey
+	oldest  uint16 // version that it reads; 0 is version. A newer one only adds members to it
+	place   func(*T) engineKey
 	// prepare gives a copy in the one form that is written, or says why it cannot be.
 	prepare func(*T) (*T, error)
 }
 
 var (
-	headerKind    = kind[headerContent]{code: 1, version: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
-	keyKind       = kind[KeyRecord]{code: 2, version: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
+	headerKind    = kind[headerContent]{code: 1, version: 2, oldest: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
+	keyKind       = kind[KeyRecord]{code: 2, version: 2, oldest: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
 	userKind      = kind[UserRecord]{code: 3, version: 2, oldest: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
 	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}
 	aliasKind     = kind[AliasRecord]{code: 5, version: 1, place: (*AliasRecord).place, prepare: (*AliasRecord).prepare}
-	dueKind       = kind[DueRecord]{code: 6, version: 1, place: (*DueRecord).place, prepare: (*DueRecord).prepare}
+	dueKind       = kind[DueRecord]{code: 6, version: 2, oldest: 1, place: (*DueRecord).place, prepare: (*DueRecord).prepare}
 
 	grantKind      = kind[GrantRecord]{code: 7, version: 1, place: (*GrantRecord).place, prepare: (*GrantRecord).prepare}
 	granteeKind    = kind[granteeRecord]{code: 8, version: 1, place: (*granteeRecord).place, prepare: (*granteeRecord).prepare}
@@ -41,9 +39,13 @@ var (
 	keyCountKind = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
 )
 
-// reads says whether the content of a version can be read.
+// reads says whether this program reads contents of a version. A newer version only adds members
+// to an older one, which may be left out.
 func (k kind[T]) reads(version uint16) bool {
-	return version == k.version || k.oldest != 0 && k.oldest <= version && version < k.version
+	if k.oldest == 0 {
+		return version == k.version
+	}
+	return k.oldest <= version && version <= k.version
 }
 
 // encode gives the content of a record.

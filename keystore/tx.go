@@ -84,7 +84,7 @@ func (s *Store) begin(ctx context.Context, etx EngineTx) (*Tx, error) {
 	}
 	return &Tx{
 		ctx: ctx, store: s, engine: etx, before: h,
-		content: headerContent{StoreID: h.StoreID, Created: h.Created, Domain: h.Domain},
+		content: headerContent{StoreID: h.StoreID, Created: h.Created, Domain: h.Domain, Regions: h.Regions},
 	}, nil
 }
 

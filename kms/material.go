@@ -15,6 +15,9 @@ type Material struct {
 	// Scheme is how message keys come from this material; empty unless it encrypts.
 	Scheme DerivationScheme `json:"scheme,omitempty"`
 
+	// Domain is the id of the domain whose tokens hold the material or can unwrap it; empty in
+	// records from before there could be several, for the domain of the store.
+	Domain string `json:"domain,omitempty"`
 	// Wrap says how Blob was wrapped; empty for a resident key.
 	Wrap WrapAlgorithm `json:"wrap,omitempty"`
 	// DomainKey is the version of the domain key that wrapped Blob.
@@ -63,6 +66,9 @@ type Domain struct {
 	Scheme DerivationScheme `json:"scheme"`
 	// Keys are the domain's keys, every version that is still needed.
 	Keys []DomainKey `json:"keys"`
+	// Transfer is the pair with which the domain signs what it sends to other domains: its private
+	// half wrapped under the domain key. It is nil until there is another domain.
+	Transfer *Material `json:"transfer,omitempty"`
 }
 
 // DomainKey is one version of one of the domain's keys.

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -12,20 +13,21 @@ func (s *Service) algorithms(k key) kms.Use {
 		return kms.Use{}
 	}
 	use, _ := spec.Use(k.Usage)
+	d := s.tells(k.KeyRecord)
 	return kms.Use{
 		Usage:         use.Usage,
-		Encryption:    supported(s, k.Spec, use.Encryption),
-		Signing:       supported(s, k.Spec, use.Signing),
-		Mac:           supported(s, k.Spec, use.Mac),
-		KeyAgreement:  supported(s, k.Spec, use.KeyAgreement),
-		Encapsulation: supported(s, k.Spec, use.Encapsulation),
+		Encryption:    supported(d, k.Spec, use.Encryption),
+		Signing:       supported(d, k.Spec, use.Signing),
+		Mac:           supported(d, k.Spec, use.Mac),
+		KeyAgreement:  supported(d, k.Spec, use.KeyAgreement),
+		Encapsulation: supported(d, k.Spec, use.Encapsulation),
 	}
 }
 
 // supported gives the algorithms that the token can do: nearly always all, and then the table's
 // own slice.
-func supported[A ~string](s *Service, spec kms.KeySpec, all []A) []A {
-	can := func(a A) bool { return s.domain.Supports(spec, string(a)) }
+func supported[A ~string](d *hsm.Domain, spec kms.KeySpec, all []A) []A {
+	can := func(a A) bool { return d.Supports(spec, string(a)) }
 	for i, algorithm := range all {
 		if can(algorithm) {
 			continue

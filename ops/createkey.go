@@ -22,7 +22,7 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkOrigin(in, spec, usage); err != nil {
+	if err := s.checkOrigin(call.Region, in, spec, usage); err != nil {
 		return nil, err
 	}
 	tags, err := newTags(in.Tags)
@@ -30,7 +30,7 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 		return nil, err
 	}
 	partition, account := kms.PartitionOf(call.Region), call.Caller.Principal.Account
-	id, err := s.newKeyID(ctx, in.MultiRegion)
+	id, err := s.newKeyID(ctx, call.Region, in.MultiRegion)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s *Service) firstMaterial(ctx context.Context, r *keystore.KeyRecord) erro
 		r.State = kms.KeyStatePendingImport
 		return nil
 	}
-	material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: r.Spec, Usage: r.Usage, KeyID: r.ID})
+	material, err := s.generate(ctx, r.Region, hsm.KeyRequest{Spec: r.Spec, Usage: r.Usage, KeyID: r.ID})
 	if err != nil {
 		return creationError(r.Spec, err)
 	}
@@ -94,7 +94,7 @@ func (s *Service) firstMaterial(ctx context.Context, r *keystore.KeyRecord) erro
 	r.Materials, r.Current = []keystore.KeyMaterial{{Material: material}}, material.Ordinal
 	if r.MultiRegion != nil {
 		if err := checkMovable(r.Spec, r.Materials...); err != nil {
-			return errors.Join(err, s.domain.Destroy(ctx, &material))
+			return errors.Join(err, s.destroy(ctx, &material))
 		}
 	}
 	return nil
@@ -113,7 +113,7 @@ func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.
 	if err == nil && slices.ContainsFunc(record.Materials, has) {
 		return nil
 	}
-	return s.domain.Destroy(ctx, material)
+	return s.destroy(ctx, material)
 }
 
 // authorizeTags decides whether the caller may tag the key that it is about to make. The key has no
@@ -149,14 +149,14 @@ func specAndUsage(in *kms.CreateKeyRequest) (kms.KeySpec, kms.KeyUsageType, erro
 
 // checkOrigin refuses origins and key stores that this version does not have, and imported material
 // for keys that can have none.
-func (s *Service) checkOrigin(in *kms.CreateKeyRequest, spec kms.KeySpec, usage kms.KeyUsageType) error {
+func (s *Service) checkOrigin(region string, in *kms.CreateKeyRequest, spec kms.KeySpec, usage kms.KeyUsageType) error {
 	switch {
 	case in.CustomKeyStoreId != "":
 		return kms.CustomKeyStoreNotFoundException.Err()
 	case in.XksKeyId != "":
 		return kms.Errorf(kms.ValidationException, "XksKeyId is valid only for keys in an external key store.")
 	case in.Origin == kms.OriginTypeExternal:
-		return s.checkImportable(spec, usage)
+		return s.checkImportable(region, spec, usage)
 	case in.Origin != "" && in.Origin != kms.OriginTypeAwsKms:
 		return kms.Errorf(kms.UnsupportedOperationException, "Origin %s is not supported by this version of kms11.", in.Origin)
 	}
@@ -171,8 +171,8 @@ func creationError(spec kms.KeySpec, err error) error {
 }
 
 // newKeyID makes a key id of 122 random bits, or of 128 for a multi-Region key.
-func (s *Service) newKeyID(ctx context.Context, multiRegion bool) (string, error) {
-	random, err := s.domain.Random(ctx, 16)
+func (s *Service) newKeyID(ctx context.Context, region string, multiRegion bool) (string, error) {
+	random, err := s.random(ctx, region, 16)
 	if err != nil {
 		return "", tokenError(err)
 	}

@@ -77,7 +77,10 @@ func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, by b
 // dataKey makes a data key with the token's random number generator and encrypts it. The
 // plaintext is what the operation hands out; the caller wipes it where it does not.
 func (s *Service) dataKey(ctx context.Context, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
-	plaintext, err = s.domain.Random(ctx, size)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err == nil {
+		plaintext, err = d.Random(ctx, size)
+	}
 	if err != nil {
 		return nil, nil, tokenError(err)
 	}

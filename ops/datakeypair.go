@@ -17,7 +17,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, call *Call, in *kms.G
 		return nil, err
 	}
 	if in.DryRun {
-		return nil, s.dryRunPair(ctx, in.KeyPairSpec)
+		return nil, s.dryRunPair(ctx, k, in.KeyPairSpec)
 	}
 	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, call 
 		return nil, err
 	}
 	if in.DryRun {
-		return nil, s.dryRunPair(ctx, in.KeyPairSpec)
+		return nil, s.dryRunPair(ctx, k, in.KeyPairSpec)
 	}
 	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
@@ -63,14 +63,15 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, call 
 
 // dryRunPair says how making a pair would end, without the seconds that an RSA pair can take: only
 // a token that has no such keys is asked for one, which it refuses at once.
-func (s *Service) dryRunPair(ctx context.Context, name kms.DataKeyPairSpec) error {
+func (s *Service) dryRunPair(ctx context.Context, k key, name kms.DataKeyPairSpec) error {
 	spec, _ := kms.SpecOf(kms.KeySpec(name))
+	d := s.tells(k.KeyRecord)
 	for _, use := range spec.Uses {
-		if use.Usage == kms.KeyUsageTypeSignVerify && len(supported(s, spec.KeySpec, use.Signing)) > 0 {
+		if use.Usage == kms.KeyUsageTypeSignVerify && len(supported(d, spec.KeySpec, use.Signing)) > 0 {
 			return errDryRun()
 		}
 	}
-	made, err := s.domain.GenerateKeyPair(ctx, name)
+	made, err := d.GenerateKeyPair(ctx, name)
 	clear(made.Private)
 	if err != nil {
 		return tokenError(err)
@@ -83,7 +84,11 @@ type dataKeyPair struct{ private, public, sealed []byte }
 // dataKeyPair has the token make a key pair and encrypts the private key. The private key in
 // clear is what the operation hands out; the caller wipes it where it does not.
 func (s *Service) dataKeyPair(ctx context.Context, k key, spec kms.DataKeyPairSpec, context map[string]string) (dataKeyPair, error) {
-	made, err := s.domain.GenerateKeyPair(ctx, spec)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return dataKeyPair{}, tokenError(err)
+	}
+	made, err := d.GenerateKeyPair(ctx, spec)
 	if err != nil {
 		return dataKeyPair{}, tokenError(err)
 	}

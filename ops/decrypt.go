@@ -52,12 +52,16 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 
 // decrypt decrypts a source in the token.
 func (s *Service) decrypt(ctx context.Context, from source) ([]byte, error) {
+	d, err := s.domainOf(from.material)
+	if err != nil {
+		return nil, tokenError(err)
+	}
 	if !from.symmetric() {
-		plaintext, err := s.domain.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
+		plaintext, err := d.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
 		return plaintext, tokenError(err)
 	}
 	aad := append(make([]byte, 0, 128), from.blob[:headerSize]...)
-	plaintext, err := s.domain.Decrypt(ctx, from.material, hsm.Sealed{
+	plaintext, err := d.Decrypt(ctx, from.material, hsm.Sealed{
 		Nonce:      from.ciphertext.nonce,
 		IV:         from.ciphertext.iv,
 		Ciphertext: from.ciphertext.sealed,

@@ -77,7 +77,11 @@ func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]b
 	if to.symmetric() {
 		return s.seal(ctx, to.key, plaintext, to.context)
 	}
-	blob, err := s.domain.EncryptRSA(ctx, to.key.CurrentMaterial(), to.key.Spec, kms.EncryptionAlgorithmSpec(to.algorithm), plaintext)
+	d, err := s.domainOf(to.key.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	blob, err := d.EncryptRSA(ctx, to.key.CurrentMaterial(), to.key.Spec, kms.EncryptionAlgorithmSpec(to.algorithm), plaintext)
 	return blob, tokenError(err)
 }
 
@@ -87,7 +91,11 @@ func (s *Service) seal(ctx context.Context, k key, plaintext []byte, context map
 	c := ciphertext{scheme: material.Scheme, ordinal: material.Ordinal}
 	c.key, c.multiRegion, _ = kms.KeyIDBytes(k.ID)
 	aad := appendContext(c.appendHeader(nil, shortIV), context)
-	sealed, err := s.domain.Encrypt(ctx, material, aad, plaintext)
+	d, err := s.domainOf(material)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	sealed, err := d.Encrypt(ctx, material, aad, plaintext)
 	if err != nil {
 		return nil, tokenError(err)
 	}

@@ -48,7 +48,7 @@ func (s *Service) eraseKey(ctx context.Context, entry *keystore.DueRecord, now t
 		return err
 	}
 	for _, m := range erased.Materials {
-		s.domain.Forget(m.ID)
+		s.forget(m.ID)
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func destruction(r *keystore.KeyRecord, m *kms.Material, now time.Time) *keystor
 // destroyMaterial destroys an object in the token, then the entry. A token that does not answer
 // leaves the entry for the next time; an object that is gone already is as good as destroyed.
 func (s *Service) destroyMaterial(ctx context.Context, entry *keystore.DueRecord, _ time.Time) error {
-	if err := s.domain.Destroy(ctx, entry.Material); err != nil {
+	if err := s.destroy(ctx, entry.Material); err != nil {
 		return err
 	}
 	return s.store.Update(ctx, func(tx *keystore.Tx) error { return dropDue(tx, entry) })

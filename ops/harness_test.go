@@ -33,6 +33,7 @@ type harness struct {
 	engine  *boltengine.Engine
 	store   *keystore.Store
 	service *Service
+	regions map[string]*hsm.Domain // of Regions with tokens of their own: see withTokens
 }
 
 func newHarness(t testing.TB) *harness {
@@ -57,7 +58,7 @@ func newHarness(t testing.TB) *harness {
 
 // newService makes one more service over the same store, as another node has one.
 func (h *harness) newService() *Service {
-	return New(Config{Store: h.store, Domain: h.domain, Account: account, Region: testRegion, Serves: servesRegion, Now: h.clock.Now})
+	return New(Config{Store: h.store, Domain: h.domain, Regions: h.regions, Account: account, Region: testRegion, Serves: servesRegion, Now: h.clock.Now})
 }
 
 func (h *harness) close() {

@@ -78,7 +78,7 @@ func (s *Service) expireMaterial(ctx context.Context, entry *keystore.DueRecord,
 // forgetMaterials ends what the tokens hold of materials that are gone from the store.
 func (s *Service) forgetMaterials(ids ...string) {
 	for _, id := range ids {
-		s.domain.Forget(id)
+		s.forget(id)
 	}
 	s.wake() // for objects that live in the token
 }

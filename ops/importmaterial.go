@@ -26,12 +26,16 @@ func (s *Service) GetParametersForImport(ctx context.Context, call *Call, in *km
 	if err := s.checkWrapping(k, in.WrappingAlgorithm, in.WrappingKeySpec); err != nil {
 		return nil, err
 	}
-	pair, err := s.domain.ImportPair(ctx, in.WrappingKeySpec)
+	d, err := s.domainIn(k.Region)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	pair, err := d.ImportPair(ctx, in.WrappingKeySpec)
 	if err != nil {
 		return nil, tokenError(err)
 	}
 	expires := kms.TimestampOf(s.now().Add(importTokenLife))
-	sealed, err := s.sealImportToken(ctx, k, &importToken{algorithm: in.WrappingAlgorithm, spec: in.WrappingKeySpec, expires: expires.Time, pair: pair})
+	sealed, err := s.sealImportToken(ctx, d, k, &importToken{algorithm: in.WrappingAlgorithm, spec: in.WrappingKeySpec, expires: expires.Time, pair: pair})
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +63,16 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *Call, in *kms.Imp
 	if _, err := importType(k, in); err != nil {
 		return nil, err
 	}
-	token, err := s.openImportToken(ctx, k, in.ImportToken)
+	d, err := s.domainIn(k.Region)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	token, err := s.openImportToken(ctx, d, k, in.ImportToken)
 	if err != nil {
 		return nil, err
 	}
-	material, err := s.domain.ImportKey(ctx, hsm.ImportRequest{
-		KeyRequest:  hsm.KeyRequest{Spec: k.Spec, Usage: k.Usage, KeyID: k.ID},
+	material, err := d.ImportKey(ctx, hsm.ImportRequest{
+		KeyRequest:  hsm.KeyRequest{Spec: k.Spec, Usage: k.Usage, KeyID: k.ID, Scheme: sharedScheme(k.KeyRecord)},
 		Pair:        &token.pair,
 		WrappingKey: token.spec,
 		Algorithm:   token.algorithm,

@@ -31,12 +31,12 @@ var importWrappings = map[kms.Family][]kms.AlgorithmSpec{
 
 // checkImportable refuses specs whose material cannot be imported, or is of no use to the token.
 // AWS's text is not known.
-func (s *Service) checkImportable(spec kms.KeySpec, usage kms.KeyUsageType) error {
+func (s *Service) checkImportable(region string, spec kms.KeySpec, usage kms.KeyUsageType) error {
 	row, ok := kms.SpecOf(spec)
 	if !ok || row.Import == kms.ImportNone {
 		return kms.Errorf(kms.UnsupportedOperationException, "KeySpec %s is not supported for Origin %s.", spec, kms.OriginTypeExternal)
 	}
-	able := s.algorithms(key{KeyRecord: &keystore.KeyRecord{Spec: spec, Usage: usage}})
+	able := s.algorithms(key{KeyRecord: &keystore.KeyRecord{Region: region, Spec: spec, Usage: usage}})
 	if len(able.Encryption)+len(able.Signing)+len(able.Mac)+len(able.KeyAgreement) == 0 {
 		return kms.Errorf(kms.UnsupportedOperationException, "KeySpec %s is not supported by the token.", spec)
 	}
@@ -59,7 +59,11 @@ func (s *Service) checkWrapping(k key, algorithm kms.AlgorithmSpec, pair kms.Wra
 		return kms.Errorf(kms.UnsupportedOperationException,
 			"Wrapping algorithm %s with wrapping key spec %s is incompatible with key spec %s.", algorithm, pair, k.Spec)
 	}
-	return tokenError(s.domain.CanImport(k.Spec, algorithm))
+	d, err := s.domainIn(k.Region)
+	if err != nil {
+		return tokenError(err)
+	}
+	return tokenError(d.CanImport(k.Spec, algorithm))
 }
 
 // validity reads ExpirationModel and ValidTo. The time is one that clients are shown exactly.

@@ -86,15 +86,16 @@ func parseImportToken(b []byte) (*importToken, error) {
 // importPurpose binds a sealed import token to its key in its Region.
 func importPurpose(k key) string { return "import-token/" + k.arn }
 
-func (s *Service) sealImportToken(ctx context.Context, k key, t *importToken) ([]byte, error) {
-	sealed, err := s.domain.Seal(ctx, importPurpose(k), t.marshal())
+// sealImportToken seals a token by the domain that made its pair.
+func (s *Service) sealImportToken(ctx context.Context, d *hsm.Domain, k key, t *importToken) ([]byte, error) {
+	sealed, err := d.Seal(ctx, importPurpose(k), t.marshal())
 	return sealed, tokenError(err)
 }
 
 // openImportToken gives the token of a key. One that was made for another, or by nobody, is not
 // valid; one that was valid has expired at its time.
-func (s *Service) openImportToken(ctx context.Context, k key, sealed []byte) (*importToken, error) {
-	plain, err := s.domain.Open(ctx, importPurpose(k), sealed)
+func (s *Service) openImportToken(ctx context.Context, d *hsm.Domain, k key, sealed []byte) (*importToken, error) {
+	plain, err := d.Open(ctx, importPurpose(k), sealed)
 	if errors.Is(err, hsm.ErrBadCiphertext) || errors.Is(err, hsm.ErrNotFound) {
 		return nil, invalidImportToken(err)
 	}

@@ -82,7 +82,7 @@ func FuzzOpenImportToken(f *testing.F) {
 	f.Add(sealed[:33])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		token, err := h.service.openImportToken(t.Context(), k, b)
+		token, err := h.service.openImportToken(t.Context(), h.domain, k, b)
 		if bytes.Equal(b, sealed) {
 			if err != nil || token.algorithm != kms.AlgorithmSpecRsaesOaepSha256 {
 				t.Errorf("the true token: %v", err)

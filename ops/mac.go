@@ -17,7 +17,11 @@ func (s *Service) GenerateMac(ctx context.Context, call *Call, in *kms.GenerateM
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	mac, err := s.domain.GenerateMac(ctx, k.CurrentMaterial(), in.MacAlgorithm, in.Message)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	mac, err := d.GenerateMac(ctx, k.CurrentMaterial(), in.MacAlgorithm, in.Message)
 	if err != nil {
 		return nil, tokenError(err)
 	}
@@ -31,7 +35,11 @@ func (s *Service) VerifyMac(ctx context.Context, call *Call, in *kms.VerifyMacRe
 	if err != nil {
 		return nil, err
 	}
-	err = s.domain.VerifyMac(ctx, k.CurrentMaterial(), in.MacAlgorithm, in.Message, in.Mac)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	err = d.VerifyMac(ctx, k.CurrentMaterial(), in.MacAlgorithm, in.Message, in.Mac)
 	if errors.Is(err, hsm.ErrBadMAC) {
 		return nil, kms.KMSInvalidMacException.Err().Because(err)
 	}

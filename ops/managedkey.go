@@ -35,7 +35,7 @@ func (s *Service) managedAlias(call *Call, alias kms.ARN) (*ServiceIdentity, boo
 // createManagedKey makes an AWS managed key with its alias. If another request was faster, that one's
 // key stays.
 func (s *Service) createManagedKey(ctx context.Context, call *Call, alias kms.ARN, identity *ServiceIdentity) error {
-	id, err := s.newKeyID(ctx, false)
+	id, err := s.newKeyID(ctx, alias.Region, false)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Service) createManagedKey(ctx context.Context, call *Call, alias kms.AR
 		Policy:      managedKeyPolicy(alias, identity.Alias, call.Via.Service(alias.Region)),
 		Rotation:    &keystore.Rotation{Enabled: true, PeriodInDays: managedPeriod, Next: afterPeriod(now, managedPeriod)},
 	}
-	material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: record.Spec, Usage: record.Usage, KeyID: id})
+	material, err := s.generate(ctx, alias.Region, hsm.KeyRequest{Spec: record.Spec, Usage: record.Usage, KeyID: id})
 	if err != nil {
 		return creationError(record.Spec, err)
 	}

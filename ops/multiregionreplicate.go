@@ -42,26 +42,41 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	} else {
 		document, policyErr = s.readKeyPolicy(ctx, primary.Partition, own.Policy)
 	}
-	var replica *keystore.KeyRecord
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
-		current, err := currentKey(tx, primary)
-		if err != nil {
-			return err
-		}
-		if err := checkReplicable(current, call.Operation); err != nil {
+	check := func(primary key) (err error) {
+		if err := checkReplicable(primary, call.Operation); err != nil {
 			return err
 		}
 		if own.Tags, err = newTags(in.Tags); err != nil {
 			return err
 		}
-		replica = replicaOf(current.KeyRecord, own)
 		if policyErr != nil {
 			return policyErr
 		}
-		if err := s.checkLockout(&creating, keyOf(replica), document, in.BypassPolicyLockoutSafetyCheck || in.Policy == ""); err != nil {
+		like := keyOf(replicaOf(primary.KeyRecord, own))
+		return s.checkLockout(&creating, like, document, in.BypassPolicyLockoutSafetyCheck || in.Policy == "")
+	}
+	// Nothing is made in a token for a request that is refused anyway.
+	if err := check(primary); err != nil {
+		return nil, err
+	}
+	copies := moved{}
+	if err := s.transferToReplica(ctx, primary, in.ReplicaRegion, copies); err != nil {
+		return nil, err
+	}
+	var replica *keystore.KeyRecord
+	err = s.withTransfers(ctx, primary.KeyRecord, copies, func(tx *keystore.Tx) error {
+		current, err := currentKey(tx, primary)
+		if err != nil {
+			return err
+		}
+		if err := check(current); err != nil {
 			return err
 		}
 		if err := s.checkKeyQuota(tx, scopeOf(&creating)); err != nil {
+			return err
+		}
+		replica = replicaOf(current.KeyRecord, own)
+		if err := s.settleMaterials(replica, copies); err != nil {
 			return err
 		}
 		if err := tx.CreateKey(replica); err != nil {
@@ -78,6 +93,37 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	metadata := s.metadata(keyOf(replica))
 	metadata.KeyState, metadata.Enabled, metadata.CurrentKeyMaterialId = kms.KeyStateCreating, false, ""
 	return &kms.ReplicateKeyResponse{ReplicaKeyMetadata: metadata, ReplicaPolicy: replica.Policy, ReplicaTags: in.Tags}, nil
+}
+
+// transferToReplica has the tokens of a new replica's Region get the key's material, unless there is a
+// replica already: then the transaction says so.
+func (s *Service) transferToReplica(ctx context.Context, primary key, region string, copies moved) error {
+	if _, err := s.relative(ctx, primary, region); err == nil {
+		return nil
+	}
+	if err := s.checkTransferable(primary.KeyRecord, region); err != nil {
+		return err
+	}
+	if primary.Origin == kms.OriginTypeExternal {
+		return nil // it is imported there, too
+	}
+	return transferError(s.transfer(ctx, primary.KeyRecord, region, presentMaterials(primary.KeyRecord), copies))
+}
+
+// settleMaterials gives the record of a new replica its materials as its Region's tokens have them.
+func (s *Service) settleMaterials(replica *keystore.KeyRecord, copies moved) error {
+	for i := range replica.Materials {
+		m := &replica.Materials[i]
+		if !m.Present() {
+			continue
+		}
+		material, err := s.in(replica.Region, m.Material, copies)
+		if err != nil {
+			return err
+		}
+		m.Material = material
+	}
+	return nil
 }
 
 // checkReplicable refuses a key of which there can be no replica, or none in its present state.
@@ -129,6 +175,6 @@ func likenessOf(primary *keystore.KeyRecord, region string) *keystore.KeyRecord 
 
 // forgetImport leaves of an imported material what names it.
 func forgetImport(m *keystore.KeyMaterial) {
-	m.Wrap, m.DomainKey, m.Length, m.Blob, m.ObjectID = "", 0, 0, nil, nil
+	m.Domain, m.Wrap, m.DomainKey, m.Length, m.Blob, m.ObjectID = "", "", 0, 0, nil, nil
 	m.ExpirationModel, m.ValidTo = "", time.Time{}
 }

@@ -22,7 +22,7 @@ func (s *Service) GenerateRandom(ctx context.Context, call *Call, in *kms.Genera
 	if err != nil {
 		return nil, err
 	}
-	random, err := s.domain.Random(ctx, in.NumberOfBytes)
+	random, err := s.random(ctx, call.Region, in.NumberOfBytes)
 	if err != nil {
 		return nil, tokenError(err)
 	}

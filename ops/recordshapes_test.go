@@ -105,23 +105,28 @@ func anyJSON(any) error { return nil }
 var (
 	scheme = textLike("ecb|sp800-108|direct")
 
+	domainShape = shape{
+		"id":     {true, textLike("[0-9a-f]{32}")},
+		"scheme": {true, scheme},
+		"keys": {true, list(shape{
+			"role":     {true, textLike("domain|record|sealing")},
+			"version":  {true, number},
+			"objectId": {true, binaryData},
+			"check":    {true, binaryData},
+		}.check)},
+		"transfer": {false, materialShape.check},
+	}
+
 	headerShape = shape{
 		"storeId": {true, textLike(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)},
 		"created": {true, moment},
-		"domain": {true, shape{
-			"id":     {true, textLike("[0-9a-f]{32}")},
-			"scheme": {true, scheme},
-			"keys": {true, list(shape{
-				"role":     {true, textLike("domain|record|sealing")},
-				"version":  {true, number},
-				"objectId": {true, binaryData},
-				"check":    {true, binaryData},
-			}.check)},
-		}.check},
+		"domain":  {true, domainShape.check},
+		"regions": {false, list(shape{"region": {true, anyText}, "created": {true, moment}, "domain": {true, domainShape.check}}.check)},
 	}
 
 	materialShape = shape{
 		"id": {true, textLike("[0-9a-f]{64}")}, "ordinal": {true, number}, "created": {true, moment},
+		"domain": {false, textLike("[0-9a-f]{32}")},
 		"scheme": {false, scheme}, "wrap": {false, textLike("RFC3394|RFC5649")}, "domainKey": {false, number},
 		"length": {false, number}, "blob": {false, binaryData}, "objectId": {false, binaryData}, "publicKey": {false, binaryData},
 		"rotated": {false, moment}, "rotationType": {false, textLike("AUTOMATIC|ON_DEMAND")},
@@ -167,28 +172,21 @@ var (
 	// the levels repeat; a level that does not apply is empty, "=" is an id that dueID makes, and ' begins a level that
 	// is always the same.
 	kinds = map[string]struct {
-		code   byte
-		shape  shape
-		levels [5]string
+		code    byte
+		shape   shape
+		levels  [5]string
+		version uint16 // of the content; 0 is 1
 	}{
-		"header":     {1, headerShape, [5]string{}},
-		"key":        {2, keyShape, [5]string{"partition", "account", "region", "", "id"}},
-		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}},
-		"role":       {15, roleShape, [5]string{"partition", "account", "", "", "name"}},
-		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}},
-		"due":        {6, dueShape, [5]string{"", "", "", "", "="}},
-		"key-count":  {28, keyCountShape, [5]string{"partition", "account", "region", "", "'all"}},
-		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}},
+		"header":     {1, headerShape, [5]string{}, 2},
+		"key":        {2, keyShape, [5]string{"partition", "account", "region", "", "id"}, 2},
+		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}, 2},
+		"role":       {15, roleShape, [5]string{"partition", "account", "", "", "name"}, 0},
+		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}, 0},
+		"due":        {6, dueShape, [5]string{"", "", "", "", "="}, 2},
+		"key-count":  {28, keyCountShape, [5]string{"partition", "account", "region", "", "'all"}, 0},
+		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}, 0},
 	}
 )
-
-// contentVersion is the content version that records of a kind are written with.
-func contentVersion(kind string) uint16 {
-	if kind == "user" {
-		return 2
-	}
-	return 1
-}
 
 // dueID is the id that the page gives a due entry.
 func dueID(entry map[string]any) string {

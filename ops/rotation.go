@@ -71,7 +71,8 @@ func (s *Service) setRotation(ctx context.Context, call *Call, keyID string, set
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	copies := moved{}
+	return s.withTransfers(ctx, k.KeyRecord, copies, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err
@@ -81,7 +82,7 @@ func (s *Service) setRotation(ctx context.Context, call *Call, keyID string, set
 		}
 		changed := current.Clone()
 		set(rotationOf(changed))
-		return putRotation(tx, changed)
+		return s.putRotation(tx, changed, copies)
 	})
 }
 

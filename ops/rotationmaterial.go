@@ -89,16 +89,20 @@ func calledFor(entry *keystore.DueRecord, get keyGetter) (*keystore.KeyRecord, e
 // nil. The material is destroyed if it is not. An imported key takes the material that waits.
 func (s *Service) rotate(ctx context.Context, k key, now time.Time, begin func(*keystore.Tx) (*keystore.KeyRecord, error), why kms.RotationType) error {
 	var made *kms.Material
+	copies := moved{}
 	if k.Origin != kms.OriginTypeExternal {
-		material, err := s.domain.GenerateKey(ctx, hsm.KeyRequest{Spec: k.Spec, Usage: k.Usage, KeyID: k.ID})
+		material, err := s.generate(ctx, k.Region, hsm.KeyRequest{Spec: k.Spec, Usage: k.Usage, KeyID: k.ID, Scheme: sharedScheme(k.KeyRecord)})
 		if err != nil {
 			return tokenError(err)
 		}
 		material.Created = now
 		made = &material
+		if err := s.transferToRelatives(ctx, k, material, copies); err != nil {
+			return errors.Join(tokenError(transferError(err)), s.abandon(ctx, k.KeyID(), made))
+		}
 	}
 	taken := false
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err := s.withTransfers(ctx, k.KeyRecord, copies, func(tx *keystore.Tx) error {
 		taken = false
 		record, err := begin(tx)
 		if err != nil || record == nil {
@@ -111,12 +115,21 @@ func (s *Service) rotate(ctx context.Context, k key, now time.Time, begin func(*
 		next.Rotated, next.RotationType = now, why
 		record.Current = next.Ordinal
 		taken = true
-		return putRotation(tx, record)
+		return s.putRotation(tx, record, copies)
 	})
+	err = tokenError(err)
 	if (err != nil || !taken) && made != nil {
 		err = errors.Join(err, s.abandon(ctx, k.KeyID(), made))
 	}
 	return err
+}
+
+// transferToRelatives has the tokens of a key's other Regions get new material before any record names
+// it.
+func (s *Service) transferToRelatives(ctx context.Context, k key, material kms.Material, copies moved) error {
+	return eachRelative(s.keys(ctx), k.KeyRecord, func(relative *keystore.KeyRecord) error {
+		return s.transfer(ctx, k.KeyRecord, relative.Region, []kms.Material{material}, copies)
+	})
 }
 
 // nextMaterial gives the material of a record that a rotation makes current: the one just made,

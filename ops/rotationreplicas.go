@@ -9,17 +9,20 @@ import (
 
 // putRotation writes a key whose material or schedule changed and hands both to its replicas, which
 // share them (AWS KMS Developer Guide, "Multi-Region keys in AWS KMS: shared properties"). As it is
-// one transaction, no Region encrypts with material that another one lacks.
-func putRotation(tx *keystore.Tx, primary *keystore.KeyRecord) error {
+// one transaction, no Region encrypts with material that another one lacks. A Region with tokens of its
+// own gets new material from copies; the error is a lackError if it is not among them.
+func (s *Service) putRotation(tx *keystore.Tx, primary *keystore.KeyRecord, copies moved) error {
 	if err := tx.PutKey(primary); err != nil {
 		return err
 	}
-	return eachRelative(tx.Key, primary, func(relative *keystore.KeyRecord) error {
+	return eachRelative(tx.Key, primary, func(relative *keystore.KeyRecord) (err error) {
 		replica := relative.Clone()
 		shared := primary.Clone()
 		replica.Rotation, replica.Current = shared.Rotation, shared.Current
 		if primary.Origin != kms.OriginTypeExternal {
-			replica.Materials = shared.Materials
+			if replica.Materials, err = s.sharedMaterials(replica, shared, copies); err != nil {
+				return err
+			}
 			return tx.PutKey(replica)
 		}
 		// Material is imported in each Region by itself, and may expire at different times.
@@ -31,6 +34,24 @@ func putRotation(tx *keystore.Tx, primary *keystore.KeyRecord) error {
 		}
 		return tx.PutKey(replica)
 	})
+}
+
+// sharedMaterials gives the materials of a primary key as a replica has them: those that it has stay in
+// its own domain, wherever that is; of the others it gets copies. shared is taken over.
+func (s *Service) sharedMaterials(replica, shared *keystore.KeyRecord, copies moved) ([]keystore.KeyMaterial, error) {
+	for i := range shared.Materials {
+		m := &shared.Materials[i]
+		if own := sameMaterial(replica, m); own != nil {
+			m.Material = own.Material
+			continue
+		}
+		material, err := s.in(replica.Region, m.Material, copies)
+		if err != nil {
+			return nil, err
+		}
+		m.Material = material
+	}
+	return shared.Materials, nil
 }
 
 // heldByAll says whether an imported key has this material of its, and every related key too.

@@ -16,10 +16,12 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
-// Service is a KMS over one store and one domain of tokens. It is safe for concurrent use.
+// Service is a KMS over one store and its tokens: one domain, and others for the Regions that have
+// tokens of their own. It is safe for concurrent use.
 type Service struct {
 	store      *keystore.Store
-	domain     *hsm.Domain
+	domain     *hsm.Domain // the store's
+	domains    atomic.Pointer[domainTable]
 	account    string
 	region     string
 	serves     func(region string) bool
@@ -44,11 +46,14 @@ type Service struct {
 	web      WebIdentities
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger, Quotas, Services, Attestation
-// and WebIdentities are required.
+// Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
+// Attestation and WebIdentities are required.
 type Config struct {
-	Store   *keystore.Store
-	Domain  *hsm.Domain
+	Store  *keystore.Store
+	Domain *hsm.Domain // the store's, and that of the Regions without one of their own
+	// Regions are the domains of Regions that have one of their own. nil stands for one that is not open
+	// yet: see OpenRegion.
+	Regions map[string]*hsm.Domain
 	Account string                   // the default account, 12 digits
 	Region  string                   // the default Region, which is always served
 	Serves  func(region string) bool // which other Regions are served; nil: none
@@ -85,6 +90,7 @@ func New(c Config) *Service {
 		web:         c.WebIdentities,
 	}
 	s.files.Store(&identitySet{})
+	s.domains.Store(newDomainTable(c.Regions))
 	if s.now == nil {
 		s.now = time.Now
 	}

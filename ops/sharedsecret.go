@@ -20,7 +20,11 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *Call, in *kms.De
 		return nil, err
 	}
 	// A dry run derives too: only that tells whether the peer's key is one of the curve.
-	secret, err := s.domain.DeriveSharedSecret(ctx, k.CurrentMaterial(), k.Spec, in.PublicKey)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	secret, err := d.DeriveSharedSecret(ctx, k.CurrentMaterial(), k.Spec, in.PublicKey)
 	if errors.Is(err, hsm.ErrBadPublicKey) {
 		return nil, kms.ValidationException.Err().Because(err) // AWS gives no text
 	}

@@ -17,7 +17,11 @@ func (s *Service) Sign(ctx context.Context, call *Call, in *kms.SignRequest) (*k
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	signature, err := s.domain.Sign(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	signature, err := d.Sign(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input)
 	if err != nil {
 		return nil, tokenError(err)
 	}
@@ -31,7 +35,11 @@ func (s *Service) Verify(ctx context.Context, call *Call, in *kms.VerifyRequest)
 	if err != nil {
 		return nil, err
 	}
-	err = s.domain.Verify(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input, in.Signature)
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	err = d.Verify(ctx, k.CurrentMaterial(), k.Spec, in.SigningAlgorithm, input, in.Signature)
 	if errors.Is(err, hsm.ErrBadSignature) {
 		return nil, kms.KMSInvalidSignatureException.Err().Because(err)
 	}

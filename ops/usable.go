@@ -40,7 +40,7 @@ func (s *Service) checkAlgorithm(k key, algorithm string) error {
 	if err := spec.CheckAlgorithm(k.Usage, algorithm); err != nil {
 		return err
 	}
-	if !s.domain.Supports(k.Spec, algorithm) {
+	if !s.tells(k.KeyRecord).Supports(k.Spec, algorithm) {
 		return kms.Errorf(kms.UnsupportedOperationException, "The token that holds %s does not support the algorithm %s.", k.arn, algorithm)
 	}
 	return nil

@@ -20,13 +20,14 @@ import (
 
 // backend is an open domain with the store that belongs to it.
 type backend struct {
-	tokens []*hsm.Token
-	domain *hsm.Domain
-	engine keystore.Engine
-	store  *keystore.Store
-	lock   *os.File
-	tlsKey *hsm.TLSKey
-	made   ops.AccessKey // the administrator's, if this process made it
+	tokens  []*hsm.Token
+	domain  *hsm.Domain
+	regions regionBackend
+	engine  keystore.Engine
+	store   *keystore.Store
+	lock    *os.File
+	tlsKey  *hsm.TLSKey
+	made    ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
@@ -58,31 +59,35 @@ func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.L
 		return err
 	}
 	for _, uri := range uris {
-		for _, warning := range uri.Warnings() {
-			log.Warn(warning, "token", uri.String())
-		}
-		token, err := hsm.OpenToken(ctx, hsm.Config{
-			URI:         uri,
-			Sessions:    c.Sessions,
-			Handles:     c.Handles,
-			RunMessages: c.Run.Messages,
-			RunSeconds:  c.Run.Seconds,
-			Logger:      log,
-
-			PublicOutside:        c.PublicOutside,
-			ForbidPaddingOutside: c.ForbidPaddingOutside,
-			PairsAhead:           c.PairsAhead,
-
-			CallLimit:  time.Duration(c.Limits.Call) * time.Second,
-			PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
-			LeakBudget: c.Limits.Leak << 20,
-		})
+		token, err := openToken(ctx, c, uri, log)
 		if err != nil {
 			return tokenError{err}
 		}
 		b.tokens = append(b.tokens, token)
 	}
 	return nil
+}
+
+func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*hsm.Token, error) {
+	for _, warning := range uri.Warnings() {
+		log.Warn(warning, "token", uri.String())
+	}
+	return hsm.OpenToken(ctx, hsm.Config{
+		URI:         uri,
+		Sessions:    c.Sessions,
+		Handles:     c.Handles,
+		RunMessages: c.Run.Messages,
+		RunSeconds:  c.Run.Seconds,
+		Logger:      log,
+
+		PublicOutside:        c.PublicOutside,
+		ForbidPaddingOutside: c.ForbidPaddingOutside,
+		PairsAhead:           c.PairsAhead,
+
+		CallLimit:  time.Duration(c.Limits.Call) * time.Second,
+		PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
+		LeakBudget: c.Limits.Leak << 20,
+	})
 }
 
 func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
@@ -197,6 +202,9 @@ func (b *backend) create(ctx context.Context, c Config, p paths, log *slog.Logge
 	if b.store, err = keystore.Create(ctx, b.engine, b.domain.Describe(), b.domain); err != nil {
 		return ops.AccessKey{}, err
 	}
+	if err := b.openRegions(ctx, c, log); err != nil {
+		return ops.AccessKey{}, err
+	}
 	return b.service(c, log).CreateAdministrator(ctx)
 }
 
@@ -204,6 +212,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 	config := ops.Config{
 		Store:       b.store,
 		Domain:      b.domain,
+		Regions:     b.regions.domains,
 		Account:     c.Account,
 		Region:      c.Region,
 		Serves:      c.serves,
@@ -227,6 +236,7 @@ func (b *backend) close() error {
 	if b.engine != nil {
 		errs = append(errs, b.engine.Close())
 	}
+	errs = append(errs, b.regions.close())
 	if b.domain != nil {
 		errs = append(errs, b.domain.Close())
 	}

@@ -48,6 +48,8 @@ type Config struct {
 	// Tokens are the PKCS #11 URIs (RFC 7512) of the tokens of the domain, each with module-path
 	// and pin-source. None: kms11 makes a SoftHSM2 token of its own in Data.
 	Tokens []string `yaml:"tokens"`
+	// RegionTokens are the tokens of Regions that have some of their own.
+	RegionTokens RegionTokens `yaml:"regiontokens"`
 	// Sessions is the number of sessions opened with each token for long calls (private-key
 	// operations, key-pair generation); 0 means one for each processor.
 	Sessions int `yaml:"sessions"`
@@ -233,6 +235,9 @@ func (c *Config) check() error {
 		if _, err := hsm.ParseURI(uri); err != nil {
 			return fmt.Errorf("config: tokens: %w", err)
 		}
+	}
+	if err := c.checkRegionTokens(); err != nil {
+		return err
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.Log.Level)); err != nil {
 		return fmt.Errorf("config: log.level %q is not debug, info, warn or error", c.Log.Level)

@@ -53,7 +53,7 @@ func withTokens(c *cli.Context, show func(context.Context, *cli.Context, *hsm.To
 		return err
 	}
 	if uris := c.StringSlice("token"); len(uris) > 0 {
-		config.Tokens = uris
+		config.Tokens, config.RegionTokens = uris, nil
 	}
 	p, err := pathsOf(config.Data)
 	if err != nil {
@@ -66,7 +66,8 @@ func withTokens(c *cli.Context, show func(context.Context, *cli.Context, *hsm.To
 	}
 	b := &backend{}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if err := b.openTokens(c.Context, config, p, newLogger(config.Log, c.App.ErrWriter)); err != nil {
+	log := newLogger(config.Log, c.App.ErrWriter)
+	if err := b.openTokens(c.Context, config, p, log); err != nil {
 		return err
 	}
 	for _, token := range b.tokens {
@@ -74,7 +75,7 @@ func withTokens(c *cli.Context, show func(context.Context, *cli.Context, *hsm.To
 			return err
 		}
 	}
-	return nil
+	return b.withRegionTokens(c.Context, config, log, func(token *hsm.Token) error { return show(c.Context, c, token) })
 }
 
 func printJSON(to io.Writer, value any) error {

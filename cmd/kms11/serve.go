@@ -86,6 +86,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	}
 	defer stopIdentities()
 	defer background(service.Run)()
+	defer background(b.awaitRegions(c, service, log))()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
 		return err
@@ -135,6 +136,9 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 		return false, err
 	}
 	if err := b.open(ctx, p); err != nil {
+		return false, err
+	}
+	if err := b.openRegions(ctx, *c, log); err != nil {
 		return false, err
 	}
 	return false, b.settleAccount(ctx, c)

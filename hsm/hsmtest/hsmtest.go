@@ -87,8 +87,13 @@ func TokenDir(t testing.TB) string {
 // NewURI makes a fresh token and gives the URI that opens it.
 func NewURI(t testing.TB) hsm.URI {
 	t.Helper()
+	return NewURIOf(t, Module(t))
+}
+
+// NewURIOf is NewURI for another library than Module's that is SoftHSM2 in the end.
+func NewURIOf(t testing.TB, module string) hsm.URI {
+	t.Helper()
 	TokenDir(t)
-	module := Module(t)
 	random := make([]byte, 6)
 	_, _ = rand.Read(random) // crypto/rand never fails
 	label := "test " + hex.EncodeToString(random)
