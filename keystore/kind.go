@@ -33,6 +33,10 @@ var (
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+
+	xksTenantKind     = kind[XksTenantRecord]{code: 23, version: 1, place: (*XksTenantRecord).place, prepare: (*XksTenantRecord).prepare}
+	xksKeyKind        = kind[XksKeyRecord]{code: 24, version: 1, place: (*XksKeyRecord).place, prepare: (*XksKeyRecord).prepare}
+	xksCredentialKind = kind[XksCredentialRecord]{code: 25, version: 1, place: (*XksCredentialRecord).place, prepare: (*XksCredentialRecord).prepare}
 )
 
 // encode gives the content of a record.
