@@ -77,20 +77,6 @@ func (t *Token) ObjectKey(u URI) (*ObjectKey, error) {
 	return &ObjectKey{token: t, label: u.Object, id: u.ID, finding: make(chan struct{}, 1)}, nil
 }
 
-// Describe looks for the key and says what it is. It is not for the path of a request.
-func (k *ObjectKey) Describe(ctx context.Context) (ObjectFact, error) {
-	var fact ObjectFact
-	err := k.token.do(ctx, laneShort, func(s *session) error {
-		o, err := k.find(s)
-		if err != nil {
-			return err
-		}
-		fact, err = s.objectFact(o)
-		return err
-	})
-	return fact, err
-}
-
 // Fact is what the key was when it was last searched for, which was on the present connection; that
 // it is still there is known as it is for Encrypt.
 func (k *ObjectKey) Fact(ctx context.Context) (ObjectFact, error) {

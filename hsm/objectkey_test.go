@@ -131,7 +131,7 @@ func TestObjectKeyThatIsNotFit(t *testing.T) {
 		if err != nil {
 			return hsm.ObjectFact{}, err
 		}
-		return k.Describe(t.Context())
+		return k.Fact(t.Context())
 	}
 	for label, want := range map[string]error{"short": hsm.ErrNotUsable, "twins": hsm.ErrNotUsable, "nobody": hsm.ErrNotFound, "open": nil} {
 		if _, err := describe(keyURI(t, uri, label)); !errors.Is(err, want) {
@@ -148,7 +148,7 @@ func TestObjectKeyThatIsNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fact, err := sealer.Describe(t.Context()); err != nil || !slices.Contains(fact.Uses, "ENCRYPT") || slices.Contains(fact.Uses, "DECRYPT") {
+	if fact, err := sealer.Fact(t.Context()); err != nil || !slices.Contains(fact.Uses, "ENCRYPT") || slices.Contains(fact.Uses, "DECRYPT") {
 		t.Errorf("a key that only encrypts: %+v, %v", fact, err)
 	}
 	sealed, err := sealer.Encrypt(t.Context(), nil, []byte("text"))
@@ -179,7 +179,7 @@ func TestOwnKeysAreNoObjectKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := k.Describe(t.Context()); !errors.Is(err, hsm.ErrNotUsable) {
+		if _, err := k.Fact(t.Context()); !errors.Is(err, hsm.ErrNotUsable) {
 			t.Errorf("%s: %v", label, err)
 		}
 		if _, err := k.Encrypt(t.Context(), nil, []byte("text")); !errors.Is(err, hsm.ErrNotUsable) {
@@ -203,7 +203,7 @@ func TestGenerateObjectKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fact, err := k.Describe(t.Context())
+	fact, err := k.Fact(t.Context())
 	if err != nil || fact.Extractable || fact.Readable || fact.Foreign || !slices.Equal(fact.Uses, []string{"ENCRYPT", "DECRYPT"}) {
 		t.Errorf("%+v, %v", fact, err)
 	}

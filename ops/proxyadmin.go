@@ -185,7 +185,7 @@ func (p *Proxy) fact(ctx context.Context, record *keystore.XksKeyRecord) XksKeyF
 
 // warnings are what makes the key worth less than one that never left its token.
 func (k proxiedObject) warnings(ctx context.Context) []string {
-	fact, err := k.key.Describe(ctx)
+	fact, err := k.key.Fact(ctx)
 	if err != nil {
 		return nil
 	}
