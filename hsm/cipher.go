@@ -22,6 +22,12 @@ type Sealed struct {
 // Encrypt encrypts plaintext under m with AES-256-GCM in the token, under the message key of m's
 // present run.
 func (d *Domain) Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []byte) (Sealed, error) {
+	return d.EncryptBound(ctx, m, func([]byte) []byte { return aad }, plaintext)
+}
+
+// EncryptBound is Encrypt with additional authenticated data that depend on the nonce. bind may be
+// called more than once; it must not keep the nonce.
+func (d *Domain) EncryptBound(ctx context.Context, m *kms.Material, bind func(nonce []byte) []byte, plaintext []byte) (Sealed, error) {
 	sc, err := schemeOf(m.Scheme)
 	if err != nil {
 		return Sealed{}, err
@@ -33,7 +39,7 @@ func (d *Domain) Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []
 			return err
 		}
 		defer l.cache.release(t.key)
-		iv := t.iv[:]
+		iv, aad := t.iv[:], bind(t.nonce)
 		return l.conn.do(ctx, laneShort, func(s *session) error {
 			out, err := s.sealGCM(t.key.handle, iv, aad, plaintext)
 			if err == nil {

@@ -23,6 +23,7 @@ type Domain struct {
 	direct      directCounts
 	transfer    atomic.Pointer[kms.Material] // the transfer key; nil until it is made
 	homes       sync.Map                     // CKA_ID of a resident key to the *member that has it
+	names       tokenNames
 }
 
 // A member is the domain on one token.

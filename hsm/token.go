@@ -74,7 +74,8 @@ type Token struct {
 	// none was.
 	attempt atomic.Pointer[chan struct{}]
 	opened  time.Time
-	closing chan struct{} // closed by Close
+	probed  atomic.Pointer[conn] // the conn that last saw the test key: see findProbe
+	closing chan struct{}        // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
 	// with mu held and closed unset, or in Close.
 	background sync.WaitGroup

@@ -35,8 +35,11 @@ var (
 
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
 
-	roleKind     = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
-	keyCountKind = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
+	roleKind          = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
+	keyCountKind      = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
+	xksTenantKind     = kind[XksTenantRecord]{code: 23, version: 1, place: (*XksTenantRecord).place, prepare: (*XksTenantRecord).prepare}
+	xksKeyKind        = kind[XksKeyRecord]{code: 24, version: 1, place: (*XksKeyRecord).place, prepare: (*XksKeyRecord).prepare}
+	xksCredentialKind = kind[XksCredentialRecord]{code: 25, version: 1, place: (*XksCredentialRecord).place, prepare: (*XksCredentialRecord).prepare}
 )
 
 // reads says whether this program reads contents of a version. A newer version only adds members

@@ -26,8 +26,10 @@ type backend struct {
 	engine  keystore.Engine
 	store   *keystore.Store
 	lock    *os.File
-	tlsKey  *hsm.TLSKey
-	made    ops.AccessKey // the administrator's, if this process made it
+	// tlsKeys are the keys of certificates that are in tokens.
+	tlsKeys   []*hsm.TLSKey
+	xksTokens []*hsm.Token  // with key objects of the XKS proxy, beside the domain's
+	made      ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
@@ -240,11 +242,11 @@ func (b *backend) close() error {
 	if b.domain != nil {
 		errs = append(errs, b.domain.Close())
 	}
-	for _, token := range b.tokens {
+	for _, token := range append(b.tokens, b.xksTokens...) {
 		errs = append(errs, token.Close())
 	}
-	if b.tlsKey != nil {
-		errs = append(errs, b.tlsKey.Close())
+	for _, key := range b.tlsKeys {
+		errs = append(errs, key.Close())
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())

@@ -80,6 +80,8 @@ type Config struct {
 	Quotas QuotasConfig `yaml:"quotas"`
 	// Services are the services that use keys for the accounts they serve.
 	Services []ServiceConfig `yaml:"services"`
+	// XKS is the external key store proxy.
+	XKS XKSConfig `yaml:"xks"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -265,7 +267,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return nil
+	return c.XKS.check(c.TLS)
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.

@@ -18,6 +18,7 @@ import (
 	"github.com/kms11/kms11/api"
 	"github.com/kms11/kms11/oidc"
 	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/xks"
 )
 
 // shutdownTimeout is how long requests under way may take after a signal to stop.
@@ -63,6 +64,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	xksTLS, err := b.openXKSTLS(c)
+	if err != nil {
+		return err
+	}
 	created, err := b.start(ctx, &c, p, log)
 	if err != nil {
 		return err
@@ -87,7 +92,16 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	defer stopIdentities()
 	defer background(service.Run)()
 	defer background(b.awaitRegions(c, service, log))()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version)
+	proxy, err := b.openXKS(ctx, c, service, log)
+	if err != nil {
+		return err
+	}
+	stopXKS, err := serveXKS(c, proxy, xksTLS, log)
+	if err != nil {
+		return err
+	}
+	defer stopXKS()
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy))
 	if err != nil {
 		return err
 	}
