@@ -99,20 +99,26 @@ func (d *Domain) Forget(materialID string) {
 	}
 }
 
-// use runs fn on one of the domain's tokens, and on the next if that one is down. When all are, it
-// waits for the first one as member.use does.
+// use runs fn on one of the domain's tokens, and on the next if that one is down. Only when none can
+// do it at once it waits for them, as member.use does.
 func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
 	if len(d.members) == 1 {
 		return d.members[0].use(ctx, fn)
 	}
 	first := int(d.turn.Add(1))
-	for i := range d.members {
-		m := d.members[(first+i)%len(d.members)]
-		if err := m.token.once(m.with(fn)); !errors.Is(err, ErrTokenDown) && !errors.Is(err, errStale) {
-			return err
+	var err error
+	for _, try := range []func(*member) error{
+		func(m *member) error { return m.token.once(m.with(fn)) },
+		func(m *member) error { return m.use(ctx, fn) },
+	} {
+		for i := range d.members {
+			err = try(d.members[(first+i)%len(d.members)])
+			if !errors.Is(err, ErrTokenDown) && !errors.Is(err, errStale) {
+				return err
+			}
 		}
 	}
-	return d.members[first%len(d.members)].use(ctx, fn)
+	return err
 }
 
 // use runs fn with the domain's objects on this token, again if they were lost and found anew.

@@ -11,7 +11,10 @@ import (
 
 // faultModule is a PKCS#11 library between a server and SoftHSM2 that fails on command: see
 // testdata/faults.c, whose struct control this reads and writes.
-type faultModule struct{ control *os.File }
+type faultModule struct {
+	library string
+	control *os.File
+}
 
 // The fields of struct control.
 const (
@@ -35,22 +38,29 @@ const (
 // place of SoftHSM2's own.
 func newFaultModule(t *testing.T) *faultModule {
 	t.Helper()
+	m := compileFaults(t)
+	t.Setenv("SOFTHSM2_MODULE", m.library)
+	return m
+}
+
+// compileFaults makes one more library, which forwards to a copy of SoftHSM2 of its own.
+func compileFaults(t *testing.T) *faultModule {
+	t.Helper()
 	compiler := strings.Fields(string(must(exec.Command("go", "env", "CC").Output())(t)))
-	dir := t.TempDir()
-	library := filepath.Join(dir, "faults.so")
+	library := filepath.Join(t.TempDir(), "faults.so")
 	args := append(compiler[1:], "-shared", "-fPIC", "-O1", "-o", library, filepath.Join("testdata", "faults.c"), "-ldl")
 	if output, err := exec.Command(compiler[0], args...).CombinedOutput(); err != nil {
 		t.Fatalf("no C compiler, which `make deps` installs? %v\n%s", err, output)
 	}
-	control := must(os.OpenFile(filepath.Join(dir, "control"), os.O_CREATE|os.O_RDWR, 0o600))(t)
+	if err := os.WriteFile(library+".real", must(os.ReadFile(softHSM(t)))(t), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	control := must(os.OpenFile(library+".control", os.O_CREATE|os.O_RDWR, 0o600))(t)
 	t.Cleanup(func() { control.Close() })
 	if err := control.Truncate(8 * controlFields); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("KMS11_FAULTS_MODULE", softHSM(t))
-	t.Setenv("KMS11_FAULTS_CONTROL", control.Name())
-	t.Setenv("SOFTHSM2_MODULE", library)
-	return &faultModule{control}
+	return &faultModule{library, control}
 }
 
 // softHSM finds SoftHSM2's library where Debian and Ubuntu put it, or where SOFTHSM2_MODULE says.

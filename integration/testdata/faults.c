@@ -1,8 +1,11 @@
 // A PKCS#11 library that forwards to another one and fails now and then, for tests of what kms11
-// makes of a token's bad days. KMS11_FAULTS_MODULE names the library, KMS11_FAULTS_CONTROL a file
-// that this one and the test share in memory: see struct control.
+// makes of a token's bad days. Beside it lie, under its own name with an ending, ".real", the library
+// that it forwards to, and ".control", a file that it shares with the test in memory: see struct
+// control. A second copy of all three is a library with a state of its own.
 //
 // A call that fails is not forwarded, so a failure changes nothing in the token.
+
+#define _GNU_SOURCE // for dladdr
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -278,10 +281,21 @@ static const struct {
 	{DERIVE_KEY, deriveKey}, {GENERATE_RANDOM, generateRandom},
 };
 
+// beside gives the path of a file beside this library, for the caller to free.
+static char *beside(const char *ending)
+{
+	Dl_info self;
+	if (!dladdr(&ours, &self))
+		return NULL;
+	char *path = malloc(strlen(self.dli_fname) + strlen(ending) + 1);
+	return path ? strcat(strcpy(path, self.dli_fname), ending) : NULL;
+}
+
 static int openControl(void)
 {
-	const char *path = getenv("KMS11_FAULTS_CONTROL");
+	char *path = beside(".control");
 	int file = path ? open(path, O_RDWR) : -1;
+	free(path);
 	if (file < 0)
 		return 0;
 	void *shared = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -298,8 +312,9 @@ CK_RV C_GetFunctionList(struct functions **list)
 		*list = &ours;
 		return CKR_OK;
 	}
-	const char *path = getenv("KMS11_FAULTS_MODULE");
+	char *path = beside(".real");
 	void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+	free(path);
 	if (!module || !openControl())
 		return CKR_GENERAL_ERROR;
 	CK_RV (*get)(const struct functions **);
