@@ -12,7 +12,8 @@ import (
 // and the typed methods of Store and Tx that name it. The codes are for ever.
 type kind[T any] struct {
 	code    uint8  // in the envelope
-	version uint16 // of the content that this program writes and reads
+	version uint16 // of the content that this program writes
+	oldest  uint16 // of the contents that it reads; 0: version
 	place   func(*T) engineKey
 	// prepare gives a copy in the one form that is written, or says why it cannot be.
 	prepare func(*T) (*T, error)
@@ -32,8 +33,16 @@ var (
 	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
-	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 2, oldest: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+
+	outboxKind = kind[OutboxRecord]{code: 13, version: 1, place: (*OutboxRecord).place, prepare: (*OutboxRecord).prepare}
+	auditKind  = kind[AuditRecord]{code: 14, version: 1, place: (*AuditRecord).place, prepare: (*AuditRecord).prepare}
 )
+
+// reads says whether this program reads a version of the content.
+func (k kind[T]) reads(version uint16) bool {
+	return version == k.version || k.oldest != 0 && k.oldest <= version && version < k.version
+}
 
 // encode gives the content of a record.
 func (k kind[T]) encode(record *T) ([]byte, error) {

@@ -57,7 +57,7 @@ func openRecord[T any](ctx context.Context, a Authenticator, k kind[T], storeID,
 	if err := verifyMAC(ctx, a, storeID, place, &env); err != nil {
 		return nil, env, err
 	}
-	if env.contentVersion != k.version {
+	if !k.reads(env.contentVersion) {
 		return nil, env, fmt.Errorf("record %s: %w %d: this program knows %d", place, ErrFormat, env.contentVersion, k.version)
 	}
 	record, err := k.decode(env.content)

@@ -1,7 +1,11 @@
 package ops
 
 import (
+	"time"
+
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/policy"
 )
 
@@ -12,15 +16,40 @@ type Call struct {
 	Region    string // the Region of the request's signature
 	Caller    *Caller
 	Origin    Origin
+	EventID   string    // of its audit event
+	Began     time.Time // when the request arrived
+	Claimed   string    // access key of a request that was not authenticated, as it says
 
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.
 	used [2]*keystore.KeyRecord
+
+	// What follows is for the audit event.
+	request    kms.Audited // nil until the request is decoded
+	touched    [2]key      // the keys that it found
+	details    kms.Audited // of a service event
+	told       told
+	resources  []audit.Resource
+	service    bool // no request makes it
+	happened   bool // of a service call: it did something
+	outboxed   bool // the event is in the store
+	recovering bool // the event is being made for the store
 }
 
-// begin makes the call one of an operation.
-func (c *Call) begin(operation string) {
-	c.Operation, c.used = operation, [2]*keystore.KeyRecord{}
+// begin makes the call one of an operation, with its request.
+func (c *Call) begin(operation string, request kms.Audited) {
+	c.Operation, c.request = operation, request
+	c.used, c.touched = [2]*keystore.KeyRecord{}, [2]key{}
+}
+
+// touch says that the call is about a key.
+func (c *Call) touch(k key) {
+	for i := range c.touched {
+		if c.touched[i].KeyRecord == nil || c.touched[i].arn == k.arn {
+			c.touched[i] = k
+			return
+		}
+	}
 }
 
 // uses says that the request's success is a use of a key.
@@ -37,7 +66,11 @@ type Origin struct {
 	SourceIP  string // without the port
 	UserAgent string
 	Secure    bool // it came through TLS
+	TLS       TLS
 }
+
+// TLS is the protocol of a connection; its zero value is plain HTTP.
+type TLS = audit.TLS
 
 // Caller is who sent a request. It is shared between requests and never changed.
 type Caller struct {

@@ -65,7 +65,8 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err := s.firstMaterial(ctx, record); err != nil {
 		return nil, err
 	}
-	if err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
+	call.touch(keyOf(record))
+	if err := s.update(ctx, call, func(tx *keystore.Tx) error { return tx.CreateKey(record) }); err != nil {
 		for i := range record.Materials {
 			err = errors.Join(err, s.abandon(ctx, record.KeyID(), &record.Materials[i].Material))
 		}

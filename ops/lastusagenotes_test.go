@@ -88,7 +88,7 @@ func usedCall(t testing.TB) (*Service, *Call, key) {
 
 func TestNotingAllocatesNothing(t *testing.T) {
 	s, call, k := usedCall(t)
-	if n := testing.AllocsPerRun(100, func() { call.begin("Encrypt"); call.uses(k); s.noteUses(call) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { call.begin("Encrypt", nil); call.uses(k); s.noteUses(call) }); n != 0 {
 		t.Errorf("noting a use allocates %v times", n)
 	}
 }
@@ -99,7 +99,7 @@ func BenchmarkNoteUse(b *testing.B) {
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			call.begin("Encrypt")
+			call.begin("Encrypt", nil)
 			call.uses(k)
 			s.noteUses(call)
 		}
@@ -109,7 +109,7 @@ func BenchmarkNoteUse(b *testing.B) {
 		b.RunParallel(func(p *testing.PB) {
 			call := *call
 			for p.Next() {
-				call.begin("Encrypt")
+				call.begin("Encrypt", nil)
 				call.uses(k)
 				s.noteUses(&call)
 			}

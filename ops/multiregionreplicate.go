@@ -35,7 +35,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	}
 	own := &keystore.KeyRecord{Region: in.ReplicaRegion, Created: s.now().UTC(), Description: in.Description}
 	var replica *keystore.KeyRecord
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, primary)
 		if err != nil {
 			return err

@@ -71,7 +71,7 @@ func (s *Service) setRotation(ctx context.Context, call *Call, keyID string, set
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -31,10 +32,13 @@ type Service struct {
 	lastUses   *lastUses
 
 	attestation *attest.Verifier
+
+	audit  *audit.Trail // nil: no audit
+	outbox outbox
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger and
-// Attestation are required.
+// Config is what a Service needs. All fields but Serves, Now, Logger,
+// Attestation and Audit are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
@@ -45,6 +49,8 @@ type Config struct {
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// Audit takes an event for every request and for what the service does by itself; nil: none.
+	Audit *audit.Trail
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -63,6 +69,7 @@ func New(c Config) *Service {
 		lastUses:   newLastUses(),
 
 		attestation: c.Attestation,
+		audit:       c.Audit,
 	}
 	if s.now == nil {
 		s.now = time.Now

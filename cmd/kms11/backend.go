@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
@@ -27,6 +28,7 @@ type backend struct {
 	made   ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
+	trail       *audit.Trail
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -171,12 +173,16 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Serves:      c.serves,
 		Logger:      log,
 		Attestation: b.attestation,
+		Audit:       b.trail,
 	})
 }
 
 // close releases what is open, in the reverse order of opening.
 func (b *backend) close() error {
 	var errs []error
+	if b.trail != nil {
+		errs = append(errs, b.trail.Close())
+	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())
 	}

@@ -56,6 +56,8 @@ type Config struct {
 	Attestation AttestationConfig `yaml:"attestation"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
+	// Audit says how the audit trail is kept.
+	Audit AuditConfig `yaml:"audit"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -98,6 +100,7 @@ func defaultConfig() Config {
 		Data:   "kms11-data",
 		Listen: "127.0.0.1:8080",
 		Region: "us-east-1",
+		Audit:  AuditConfig{Mode: "strict"},
 		Log:    LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -200,6 +203,9 @@ func (c *Config) check() error {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("config: log.format %q is not text or json", c.Log.Format)
+	}
+	if err := c.Audit.check(); err != nil {
+		return err
 	}
 	loopback, err := isLoopback(c.Listen)
 	switch {

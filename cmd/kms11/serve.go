@@ -63,6 +63,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	service, err := b.audited(ctx, c, p, log)
+	if err != nil {
+		return err
+	}
 	listener, err := listen(c, tlsConfig)
 	if err != nil {
 		return err
@@ -72,7 +76,6 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
-	service := b.service(c, log)
 	defer background(service.Run)()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
