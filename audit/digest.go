@@ -141,7 +141,9 @@ func strictJSON(text []byte, into any) error {
 
 // digester remembers the last digest and how the last attempt went.
 type digester struct {
-	mu      sync.Mutex
+	making sync.Mutex // held while a digest is made
+
+	mu      sync.Mutex // guards what follows
 	last    lastDigest
 	problem error
 }
@@ -179,6 +181,8 @@ func (t *Trail) runDigests() {
 // digest signs for everything that is durable and that no digest covers. What fails is covered by
 // the next one.
 func (t *Trail) digest(ctx context.Context) (err error) {
+	t.digests.making.Lock()
+	defer t.digests.making.Unlock()
 	t.mu.Lock()
 	spans, covered := t.spans, t.durable
 	t.spans = nil

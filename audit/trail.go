@@ -84,6 +84,8 @@ type Trail struct {
 	// segment belongs to the writer in Strict, to whoever holds mu in Async.
 	segment segment
 
+	syncing sync.Mutex // held by whoever syncs in Async; taken before mu
+
 	kick chan struct{} // wakes the writer; holds one
 	quit chan struct{}
 	done sync.WaitGroup

@@ -340,8 +340,9 @@ func (v *verifier) line(at Finding, line []byte, firstOfFile bool, fileNumber ui
 	case p.previous != v.head.hash:
 		at.Problem = fmt.Sprintf("the record before it, %d, is not the one that it names: that one was changed or replaced", v.head.sequence)
 		v.found(at)
-	case firstOfFile && fileNumber != p.sequence:
-		at.Problem = fmt.Sprintf("the file is named after record %d: it was renamed", fileNumber)
+	}
+	if firstOfFile && fileNumber != p.sequence {
+		at.Problem = fmt.Sprintf("the file is named after record %d: it was renamed, or its beginning was removed", fileNumber)
 		v.found(at)
 	}
 	if !v.any {

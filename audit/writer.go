@@ -176,7 +176,7 @@ func (t *Trail) appendAsync(event []byte) error {
 func (t *Trail) runSyncer() {
 	ticker := time.NewTicker(t.c.SyncInterval)
 	defer ticker.Stop()
-	retried := t.now()
+	retried := time.Now()
 	for {
 		select {
 		case <-t.quit:
@@ -185,7 +185,7 @@ func (t *Trail) runSyncer() {
 		}
 		if t.Ready() == nil {
 			t.syncAsync()
-		} else if now := t.now(); now.Sub(retried) >= t.c.RetryInterval {
+		} else if now := time.Now(); now.Sub(retried) >= t.c.RetryInterval {
 			retried = now
 			t.resume()
 		}
@@ -194,6 +194,8 @@ func (t *Trail) runSyncer() {
 
 // syncAsync syncs outside the lock, so that appending goes on.
 func (t *Trail) syncAsync() {
+	t.syncing.Lock() // else one would close the file that another syncs
+	defer t.syncing.Unlock()
 	t.mu.Lock()
 	if !t.dirty || t.stopped != nil {
 		t.mu.Unlock()

@@ -30,7 +30,7 @@ func (s *Service) event(call *Call, output any, failure error) audit.Event {
 		known := kms.AsError(failure)
 		e.ErrorCode, e.ErrorMessage = auditCode(known.Code), known.Message
 	}
-	call.told = told{call: call, failed: failure != nil}
+	call.told = told{call: call, failed: failure != nil, fromStore: call.recovering}
 	call.told.output, _ = output.(kms.Audited)
 	if operation.Mutates || call.service {
 		if failure == nil {
@@ -110,6 +110,8 @@ type told struct {
 	call   *Call
 	output kms.Audited
 	failed bool
+	// fromStore: the event waits in the store, and is copied to the trail by a start after a crash.
+	fromStore bool
 }
 
 // response is the element responseElements: of a mutation its answer, with the ARN of the key where
@@ -144,7 +146,7 @@ type additional told
 
 func (t *told) additional(mutates bool) bool {
 	switch {
-	case t.call.Claimed != "", t.call.recovering:
+	case t.call.Claimed != "", t.fromStore:
 		return true
 	case t.failed || mutates || t.call.service:
 		return false
@@ -174,7 +176,7 @@ func (t *told) material() string {
 func (a *additional) AppendAudit(b []byte) []byte {
 	t := (*told)(a)
 	switch {
-	case t.call.recovering:
+	case t.fromStore:
 		return append(b, `{"copiedFromKeystore":true}`...)
 	case t.call.Claimed != "":
 		b = append(b, `{"claimedAccessKeyId":`...)

@@ -53,6 +53,7 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 	if opened.caller, err = callerOf(user); err != nil {
 		return "", nil, err
 	}
+	opened.caller.AccessKeyID = accessKeyID
 	s.callers.put(accessKeyID, opened)
 	return opened.secret, opened.caller, nil
 }

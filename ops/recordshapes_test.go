@@ -153,7 +153,10 @@ var (
 		"material": {false, materialShape.check}}
 
 	lastUsageShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
-		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}}
+		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}, "eventId": {false, anyText}}
+
+	// contentVersions are those of the kinds that are not at version 1.
+	contentVersions = map[string]uint16{"last-usage": 2}
 
 	// kinds are the records by the fourth level of their engine keys. levels says which members
 	// the levels repeat; a level that does not apply is empty, and "=" is an id that dueID makes.

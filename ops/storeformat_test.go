@@ -145,7 +145,7 @@ func (o *outside) checkRecord(engineKey string, raw []byte, storeID string, newe
 	if err != nil {
 		return name, err
 	}
-	if e.kind != kind.code || e.contentVersion != 1 || e.revision < 1 || e.revision > newest || len(raw) > 1<<20 {
+	if e.kind != kind.code || e.contentVersion != max(1, contentVersions[name]) || e.revision < 1 || e.revision > newest || len(raw) > 1<<20 {
 		return name, fmt.Errorf("kind %d, content version %d, revision %d, %d bytes", e.kind, e.contentVersion, e.revision, len(raw))
 	}
 	if name == "header" {
