@@ -15,9 +15,16 @@ import (
 func (s *Service) Begin(requestID string, origin Origin) Call {
 	call := Call{RequestID: requestID, Origin: origin}
 	if s.audit != nil {
-		call.EventID, call.Began = audit.NewID(), s.now()
+		s.identify(&call)
 	}
 	return call
+}
+
+// identify gives a call that Begin did not make what an event needs.
+func (s *Service) identify(call *Call) {
+	if call.EventID == "" {
+		call.EventID, call.Began = audit.NewID(), s.now()
+	}
 }
 
 // Auditable says why no request can be served at the moment: there would be no record of it.

@@ -12,6 +12,7 @@ import (
 // event is what the audit trail tells of a call and its outcome. Members of requests and answers
 // that no list of kms/gen/overrides.json names are not in it.
 func (s *Service) event(call *Call, output any, failure error) audit.Event {
+	s.identify(call)
 	e := audit.Event{
 		ID: call.EventID, RequestID: call.RequestID, Time: call.Began,
 		Name: call.Operation, Region: call.Region,
