@@ -358,11 +358,17 @@ func (t *Trail) Close() error {
 	stopped := t.stopped
 	t.mu.Unlock()
 	if stopped == nil {
-		err = errors.Join(err, t.segment.sync(), t.digest(context.Background()))
+		err = errors.Join(err, t.segment.sync())
+		// Without it the first digest of the next process covers the records.
+		if failed := t.digest(context.Background()); failed != nil {
+			t.log.Error("no last digest of the audit trail was made", "error", failed)
+		}
 	}
 	err = errors.Join(err, t.segment.close())
 	for _, sink := range t.sinks {
-		err = errors.Join(err, sink.close())
+		if failed := sink.close(); failed != nil {
+			t.log.Warn("an audit sink was not closed", "error", failed)
+		}
 	}
 	return err
 }

@@ -357,3 +357,19 @@ func TestFollow(t *testing.T) {
 		t.Errorf("of nothing: %d, %v", last, err)
 	}
 }
+
+// TestCloseWithoutTheToken: a token that is gone keeps nothing from ending in good order; the next
+// process covers what was not.
+func TestCloseWithoutTheToken(t *testing.T) {
+	tt := newTestTrail(t)
+	trail := tt.open(func(c *Config) { c.Signer = &failingKey{tt.key, 1} })
+	tt.append(trail, 2)
+	tt.close(trail)
+	if !strings.Contains(tt.log.String(), "no last digest") {
+		t.Errorf("the log says %s", tt.log)
+	}
+	tt.close(tt.open())
+	if report := tt.whole(6); report.Covered != 6 || report.Digests != 1 {
+		t.Errorf("%+v", report)
+	}
+}
