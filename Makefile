@@ -90,7 +90,7 @@ integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScrip
 
 integration: deps build ## run AWS's clients and every black-box test against bin/kms11
 	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -v ./integration/clients
-	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m ./integration
+	KMS11_BINARY=$(BIN)/kms11 KMS11_KILLS=50 $(GO) test -count=1 -timeout 20m ./integration
 
 clean: ## remove what was built or installed below this directory; never a data directory
 	rm -rf $(BIN) integration/clients/node/node_modules

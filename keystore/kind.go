@@ -33,8 +33,10 @@ var (
 	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
-	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 2, oldest: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
 
+	outboxKind        = kind[OutboxRecord]{code: 13, version: 1, place: (*OutboxRecord).place, prepare: (*OutboxRecord).prepare}
+	auditKind         = kind[AuditRecord]{code: 14, version: 1, place: (*AuditRecord).place, prepare: (*AuditRecord).prepare}
 	roleKind          = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
 	keyCountKind      = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
 	xksTenantKind     = kind[XksTenantRecord]{code: 23, version: 1, place: (*XksTenantRecord).place, prepare: (*XksTenantRecord).prepare}

@@ -64,7 +64,8 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err := s.firstMaterial(ctx, record); err != nil {
 		return nil, err
 	}
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	call.touch(keyOf(record))
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		// Others may have made keys since the first look.
 		if err := s.checkKeyQuota(tx, scopeOf(call)); err != nil {
 			return err

@@ -46,7 +46,7 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 		return key{}, err
 	}
 	var changed *keystore.KeyRecord
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err

@@ -16,8 +16,9 @@ import (
 // an entry, so that it is destroyed even if this process ends here.
 func (s *Service) eraseKey(ctx context.Context, entry *keystore.DueRecord, now time.Time) error {
 	var erased *keystore.KeyRecord
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
-		erased = nil
+	call := s.serviceCall("DeleteKey", nil)
+	err := s.update(ctx, call, func(tx *keystore.Tx) error {
+		erased, call.happened = nil, false
 		record, err := tx.Key(entry.Key())
 		if err != nil && !errors.Is(err, keystore.ErrNotFound) {
 			return err
@@ -42,11 +43,13 @@ func (s *Service) eraseKey(ctx context.Context, entry *keystore.DueRecord, now t
 			}
 		}
 		erased = record
+		call.happen(record)
 		return tx.DeleteKey(record.KeyID())
 	})
 	if err != nil || erased == nil {
 		return err
 	}
+	s.concludeService(call)
 	for _, m := range erased.Materials {
 		s.forget(m.ID)
 	}

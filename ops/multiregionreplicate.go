@@ -64,7 +64,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 		return nil, err
 	}
 	var replica *keystore.KeyRecord
-	err = s.withTransfers(ctx, primary.KeyRecord, copies, func(tx *keystore.Tx) error {
+	err = s.withTransfers(ctx, call, primary.KeyRecord, copies, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, primary)
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ type Operation struct {
 type request[In any] interface {
 	*In
 	Decode(body []byte) error
+	kms.Audited
 }
 
 // operation is a row for a method with an output. Its success is a use of the keys that the method
@@ -28,7 +29,7 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(ctx, name, in)
+		call.begin(ctx, name, P(in))
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}
@@ -48,7 +49,7 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(ctx, name, in)
+		call.begin(ctx, name, P(in))
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}
@@ -59,10 +60,12 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 // unsupported is a row for an operation that this version does not offer. Its requests are
 // decoded and validated all the same, so that a client learns of its own mistakes first.
 func unsupported[In any, P request[In]](name string) Operation {
-	return Operation{Name: name, Invoke: func(_ context.Context, _ *Service, _ *Call, body []byte) (any, error) {
-		if err := P(new(In)).Decode(body); err != nil {
+	return Operation{Name: name, Invoke: func(ctx context.Context, _ *Service, call *Call, body []byte) (any, error) {
+		in := P(new(In))
+		if err := in.Decode(body); err != nil {
 			return nil, err
 		}
+		call.begin(ctx, name, in)
 		return nil, kms.Errorf(kms.UnsupportedOperationException, "%s is not supported by this version of kms11.", name)
 	}}
 }

@@ -63,7 +63,9 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 	if err != nil {
 		return key{}, err
 	}
-	return key{s.present(record), arn.String()}, nil
+	k := key{s.present(record), arn.String()}
+	call.touch(k)
+	return k, nil
 }
 
 // resolveAlias finds the key that an alias stands for: two records, nearly always cached.
@@ -81,7 +83,9 @@ func (s *Service) resolveAlias(ctx context.Context, call *Call, action string, a
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(s.present(record)), nil
+	k := keyOf(s.present(record))
+	call.touch(k)
+	return k, nil
 }
 
 func aliasID(alias kms.ARN) keystore.AliasID {

@@ -42,6 +42,7 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 func (s *Service) Run(ctx context.Context) {
 	var writing sync.WaitGroup
 	writing.Go(func() { s.keepLastUses(ctx) })
+	writing.Go(func() { s.keepOutbox(ctx) })
 	defer writing.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -85,6 +86,9 @@ func (s *Service) sleep(ctx context.Context, tried time.Time) time.Duration {
 // looks at the records again in its own transaction, so calls may run at the same time, here and on
 // other nodes, and one that was cut short can be repeated.
 func (s *Service) RunDue(ctx context.Context, now time.Time) (done int, err error) {
+	if err := s.Auditable(); err != nil {
+		return 0, err // what cannot be recorded is not done
+	}
 	var failed []error
 	after := ""
 	for {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -44,10 +45,13 @@ type Service struct {
 	mapped   mapped
 	borne    borneCache
 	web      WebIdentities
+
+	audit  *audit.Trail // nil: no audit
+	outbox outbox
 }
 
 // Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
-// Attestation and WebIdentities are required.
+// Attestation, WebIdentities and Audit are required.
 type Config struct {
 	Store  *keystore.Store
 	Domain *hsm.Domain // the store's, and that of the Regions without one of their own
@@ -66,6 +70,8 @@ type Config struct {
 	Attestation *attest.Verifier
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
 	WebIdentities WebIdentities
+	// Audit takes an event for every request and for what the service does by itself; nil: none.
+	Audit *audit.Trail
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -88,6 +94,7 @@ func New(c Config) *Service {
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,
+		audit:       c.Audit,
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))

@@ -119,7 +119,9 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(s.present(record)), nil
+	k := keyOf(s.present(record))
+	call.touch(k)
+	return k, nil
 }
 
 // errUnknownKey is the answer for a ciphertext of a key that the caller may not know of.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
@@ -34,6 +35,7 @@ type backend struct {
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
 	services    []ops.ServiceIdentity
+	trail       *audit.Trail
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -222,6 +224,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Attestation: b.attestation,
 		Quotas:      c.Quotas.quotas(),
 		Services:    b.services,
+		Audit:       b.trail,
 	}
 	if b.issuers != nil {
 		config.WebIdentities = b.issuers
@@ -232,6 +235,9 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 // close releases what is open, in the reverse order of opening.
 func (b *backend) close() error {
 	var errs []error
+	if b.trail != nil {
+		errs = append(errs, b.trail.Close())
+	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())
 	}

@@ -82,6 +82,8 @@ type Config struct {
 	Services []ServiceConfig `yaml:"services"`
 	// XKS is the external key store proxy.
 	XKS XKSConfig `yaml:"xks"`
+	// Audit says how the audit trail is kept.
+	Audit AuditConfig `yaml:"audit"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -124,6 +126,7 @@ func defaultConfig() Config {
 		Data:   "kms11-data",
 		Listen: "127.0.0.1:8080",
 		Region: "us-east-1",
+		Audit:  AuditConfig{Mode: "strict"},
 		Log:    LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -255,7 +258,7 @@ func (c *Config) check() error {
 	if err := c.MTLS.check(c.TLS.Certificate != ""); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	if err := errors.Join(c.Quotas.check(), checkServices(c.Services)); err != nil {
+	if err := errors.Join(c.Quotas.check(), checkServices(c.Services), c.Audit.check()); err != nil {
 		return err
 	}
 	loopback, err := isLoopback(c.Listen)

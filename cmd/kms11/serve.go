@@ -72,6 +72,13 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	if b.issuers, err = oidc.New(providers(c.OIDC, c.Account), nil); err != nil {
+		return usageError{fmt.Errorf("config: oidc: %w", err)}
+	}
+	service, err := b.audited(ctx, c, p, log)
+	if err != nil {
+		return err
+	}
 	listener, err := listen(c, tlsConfig)
 	if err != nil {
 		return err
@@ -81,10 +88,6 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
-	if b.issuers, err = oidc.New(providers(c.OIDC, c.Account), nil); err != nil {
-		return usageError{fmt.Errorf("config: oidc: %w", err)}
-	}
-	service := b.service(c, log)
 	stopIdentities, err := followIdentities(ctx, c.Identities, service, log)
 	if err != nil {
 		return err

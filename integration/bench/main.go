@@ -35,6 +35,7 @@ const floorEnv = "KMS11_BENCH_FLOOR"
 type options struct {
 	binary      string
 	serveArgs   []string
+	audit       string // mode of the trail
 	rounds      int
 	requests    int
 	concurrency []int
@@ -77,6 +78,7 @@ func parseFlags(args []string) (options, error) {
 		only        = set.String("only", "", "measure these alone, a list of: "+strings.Join(subjectNames(), ", "))
 		serveArgs   = set.String("serve-args", "", "more arguments for kms11 serve, separated by spaces")
 	)
+	set.StringVar(&opts.audit, "audit", "async", "mode of the server's audit trail: async or strict")
 	set.StringVar(&opts.binary, "server", "bin/kms11", "the kms11 binary")
 	set.IntVar(&opts.rounds, "rounds", 5, "rounds, of whose figures the median counts")
 	set.IntVar(&opts.requests, "requests", 5000, "requests in each window of a round")
@@ -111,6 +113,9 @@ func parseFlags(args []string) (options, error) {
 		if !slices.Contains(subjectNames(), name) {
 			return opts, fmt.Errorf("-only: %q is none of %s", name, strings.Join(subjectNames(), ", "))
 		}
+	}
+	if opts.audit != "async" && opts.audit != "strict" {
+		return opts, fmt.Errorf("-audit: %q is not async or strict", opts.audit)
 	}
 	if set.NArg() > 0 || opts.rounds < 1 || opts.requests < 1 || opts.keys < 0 || opts.rate < 1 {
 		return opts, errors.New("arguments out of range; see -help")

@@ -80,6 +80,11 @@ type overrides struct {
 	MemberAfter      map[string]string // the member to the one it follows
 	AcceptsAlias     []string          // operations that take all four forms of key identifier
 	CrossAccount     []string          // operations that work on a key of another account
+	Mutating         []string          // operations that change something: all others are read-only in the audit trail
+	// Audited are the members of each structure that the audit trail may show.
+	Audited map[string][]string
+	// AuditDefaults are what the trail shows of an audited member that a request leaves out.
+	AuditDefaults map[string]string
 }
 
 type bounds struct{ Min, Max int }
@@ -141,7 +146,7 @@ func (m *model) checkOverrides() error {
 			return fmt.Errorf("no operation %s in the model", op)
 		}
 	}
-	return nil
+	return m.checkAudited()
 }
 
 func (m members) moveAfter(name, after string) {
