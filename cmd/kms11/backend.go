@@ -181,6 +181,9 @@ func firstAccount(ctx context.Context, store *keystore.Store, partition, only st
 				if err != nil {
 					return "", err
 				}
+				if only != "" {
+					return account, nil
+				}
 				if first == "" || user.Created.Before(created) {
 					first, created = account, user.Created
 				}
