@@ -27,7 +27,7 @@ type specAbility struct {
 type algorithmAbility struct {
 	err     error // why the token cannot do the part of the private key
 	public  bool  // it does the part of the public key as well
-	outside bool  // it does the RSA step only: the padding is taken off outside
+	outside bool  // it does the step of the private key only: what is around it is done outside
 }
 
 // can says why the token cannot do an algorithm, in an error that matches ErrUnsupported and
@@ -49,6 +49,23 @@ func (a *abilities) can(spec kms.KeySpec, algorithm string) error {
 		return unsupported(algorithm, alg.err)
 	}
 	return nil
+}
+
+// serves says why a token cannot do any algorithm of a usage.
+func (s *specAbility) serves(spec kms.KeySpec, usage kms.KeyUsageType) error {
+	row, _ := kms.SpecOf(spec)
+	use, _ := row.Use(usage)
+	var why error
+	for name, alg := range s.algorithms {
+		if !use.Has(name) {
+			continue
+		}
+		if alg.err == nil {
+			return nil
+		}
+		why = unsupported(name, alg.err)
+	}
+	return why
 }
 
 // unsupported names what cannot be done and the mechanism that showed it. The token's error is
@@ -96,9 +113,6 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 	a := &abilities{specs: map[kms.KeySpec]*specAbility{}}
 	for i := range keySpecs {
 		k := &keySpecs[i]
-		if k.missing != "" {
-			continue
-		}
 		trial := &trial{
 			prober: &prober{session: s}, wraps: w, row: k, forbidOutside: t.config.ForbidPaddingOutside,
 			found: &specAbility{algorithms: map[string]*algorithmAbility{}},

@@ -55,7 +55,7 @@ func TestGenerateKeyPair(t *testing.T) {
 	if n := len(hsm.Objects(t, token)); n != fixed {
 		t.Errorf("%d objects before, %d after", fixed, n)
 	}
-	for _, spec := range []kms.DataKeyPairSpec{kms.DataKeyPairSpecSm2, kms.DataKeyPairSpecMlKem768, "NONE"} {
+	for _, spec := range []kms.DataKeyPairSpec{kms.DataKeyPairSpecMlKem768, "NONE"} {
 		if _, err := d.GenerateKeyPair(t.Context(), spec); !errors.Is(err, hsm.ErrUnsupported) {
 			t.Errorf("%s: %v", spec, err)
 		}

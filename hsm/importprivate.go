@@ -11,7 +11,7 @@ import (
 // private imports a private key. Whatever the way it came, the public half is worked out from what
 // the token tells and signs, and a key whose parts do not belong together is refused.
 func (i *importing) private() (kms.Material, error) {
-	u, ok := useOf[i.request.Usage]
+	u, ok := i.row.useOf(i.request.Usage)
 	if !ok {
 		return kms.Material{}, badMaterial(i.row)
 	}
@@ -114,7 +114,7 @@ func (i *importing) signs(private object, spki []byte) error {
 	if err != nil {
 		return err
 	}
-	data, err := g.input(i.row.pair, SignInput{Message: checkLabel})
+	data, err := g.input(i.row.pair, spki, SignInput{Message: checkLabel})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ type Quirks struct {
 	// Reinitialise says that a token that vanished comes back only after C_Finalize and
 	// C_Initialize, which ends the sessions of every token of the module.
 	Reinitialise bool
+	// SM2Sign is the vendor-defined mechanism that signs a digest with an SM2 key (GB/T 32918.2) and
+	// gives r and s; PKCS#11 has none. 0: the token does not sign with SM2 keys.
+	SM2Sign uint
 }
 
 // knownQuirks are matched in order by the manufacturer and model that C_GetTokenInfo gives.
