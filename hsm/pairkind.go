@@ -89,17 +89,30 @@ func (s *session) generatePair(k pairKind, name []byte, p placement, u use) (pub
 var publicHalf = map[use]use{useSign: useVerify, useDecrypt: useEncrypt, useDerive: 0, useDecapsulate: useEncapsulate}
 
 // hardenPrivate is harden for private keys: the key cannot leave the token, can be used in one
-// way, and no part of it can be read.
+// way, and no part of it can be read. A token that ignored the uses in a template, as NSS does in
+// C_UnwrapKey, gets one C_SetAttributeValue.
 func (s *session) hardenPrivate(k pairKind, o object, want use) (object, error) {
 	o, err := s.harden(o, k.secrets()...)
 	if err != nil {
 		return 0, err
 	}
-	if err := s.does(k, o, want); err != nil {
+	if err = s.does(k, o, want); err != nil && s.restrict(o, want) == nil {
+		err = s.does(k, o, want)
+	}
+	if err != nil {
 		_ = s.destroyObject(o) // the key is refused either way
 		return 0, err
 	}
 	return o, nil
+}
+
+// restrict states the uses of a private key anew.
+func (s *session) restrict(o object, want use) error {
+	var uses []*attribute
+	for _, f := range privateUses {
+		uses = append(uses, pkcs11.NewAttribute(f.attribute, want&f.use != 0))
+	}
+	return s.setAttributes(o, uses)
 }
 
 // settled is hardenPrivate for a resident key that is in use already: it is refused, but neither

@@ -99,6 +99,9 @@ func (t *trial) private(u use) (object, []byte, error) {
 		var back object
 		back, err = t.roundTripBy(mech, o, privateTemplate(t.row.pair, inUse, u))
 		if err == nil {
+			_, err = t.hardenPrivate(t.row.pair, back, u)
+		}
+		if err == nil {
 			return back, spki, nil
 		}
 	}

@@ -52,6 +52,10 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 
 // decrypt decrypts a source in the token.
 func (s *Service) decrypt(ctx context.Context, from source) ([]byte, error) {
+	if from.sm2() {
+		plaintext, err := s.domain.DecryptSM2(ctx, from.material, from.blob)
+		return plaintext, tokenError(err)
+	}
 	if !from.symmetric() {
 		plaintext, err := s.domain.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
 		return plaintext, tokenError(err)

@@ -1,4 +1,5 @@
-// Package hsmtest gives tests their own SoftHSM2 tokens.
+// Package hsmtest gives tests their own tokens: of SoftHSM2, or of the kind that the environment
+// variable KMS11_HSMTEST names, as `make test-tokens` does.
 //
 // SoftHSM2 reads SOFTHSM2_CONF once, at C_Initialize, so a test process has one token directory:
 // Main makes it, before any test runs, and removes it afterwards. Each test then makes tokens of
@@ -84,10 +85,21 @@ func TokenDir(t testing.TB) string {
 	return filepath.Join(filepath.Dir(conf), "tokens")
 }
 
-// NewURI makes a fresh token and gives the URI that opens it.
+// NewURI makes a fresh token and gives the URI that opens it. What a URI names lives until the test
+// ends.
 func NewURI(t testing.TB) hsm.URI {
 	t.Helper()
 	TokenDir(t)
+	uri, err := hsm.ParseURI(theKind().uri(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+// newSoftHSM makes a token of SoftHSM2.
+func newSoftHSM(t testing.TB) string {
+	t.Helper()
 	module := Module(t)
 	random := make([]byte, 6)
 	_, _ = rand.Read(random) // crypto/rand never fails
@@ -96,12 +108,7 @@ func NewURI(t testing.TB) hsm.URI {
 	if err := hsm.InitToken(module, label, pin, pin); err != nil {
 		t.Fatalf("make a SoftHSM2 token: %v", err)
 	}
-	uri, err := hsm.ParseURI("pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") +
-		"?module-path=" + module + "&pin-source=env:" + pinVariable)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uri
+	return "pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") + "?module-path=" + module + "&pin-source=env:" + pinVariable
 }
 
 // Open opens the token that c names, until the test ends.
