@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kms11/kms11/kms"
 )
@@ -56,16 +57,29 @@ func (s *specAbility) serves(spec kms.KeySpec, usage kms.KeyUsageType) error {
 	row, _ := kms.SpecOf(spec)
 	use, _ := row.Use(usage)
 	var why error
-	for name, alg := range s.algorithms {
-		if !use.Has(name) {
-			continue
-		}
-		if alg.err == nil {
+	for _, name := range algorithmsOf(use) {
+		switch alg, ok := s.algorithms[name]; {
+		case !ok:
+		case alg.err == nil:
 			return nil
+		case why == nil:
+			why = unsupported(name, alg.err)
 		}
-		why = unsupported(name, alg.err)
 	}
 	return why
+}
+
+// algorithmsOf are the names of all algorithms of a usage, in AWS's order.
+func algorithmsOf(u kms.Use) []string {
+	return slices.Concat(texts(u.Encryption), texts(u.Signing), texts(u.Mac), texts(u.KeyAgreement), texts(u.Encapsulation))
+}
+
+func texts[T ~string](values []T) []string {
+	var all []string
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
 }
 
 // unsupported names what cannot be done and the mechanism that showed it. The token's error is

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"runtime"
 
@@ -196,8 +197,11 @@ func (s *session) decrypt(mech uint, parameter any, key object, ciphertext []byt
 func (s *session) sign(mech uint, parameter any, key object, data []byte) ([]byte, error) {
 	m := message{operation: &opSign, key: key, in: data, mechanism: mech}
 	out := make([]byte, answerRoom)
-	if mech == ckmMLDSA || mech == ckmMLDSAExternalMu {
+	switch mech {
+	case ckmMLDSA, ckmMLDSAExternalMu:
 		out = make([]byte, mlDSARoom)
+	case ckmEDDSA:
+		out = make([]byte, ed25519.SignatureSize) // NSS takes no other size
 	}
 	answer, err := s.do(&m, parameter, out)
 	return bytes.Clone(answer), err

@@ -52,7 +52,7 @@ var kinds = []kind{
 	{"nss", []Need{Ed25519, Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSA, MLDSAMu, MLKEM, ManyTokens, ShortLane,
 		GoneStorage, AllowedMechs, WrappedEC, WithoutSHA256, NoSP800108, Resident}, newNSS},
 	// Debian unstable's NSS 3.132.
-	{"nss-unstable", []Need{Ed25519, Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSAMu, ManyTokens, ShortLane,
+	{"nss-unstable", []Need{Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSAMu, ManyTokens, ShortLane,
 		GoneStorage, AllowedMechs, WithoutSHA256, NoSP800108, Resident}, newNSS},
 }
 
