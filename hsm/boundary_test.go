@@ -17,6 +17,7 @@ import (
 // and usage are in use: none can leave or be read, each can do one thing, and the public halves
 // can do no more than theirs.
 func TestBoundaryOfPairs(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC, hsmtest.Resident)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	domain := len(hsm.Objects(t, token))
@@ -122,6 +123,7 @@ func TestOneUse(t *testing.T) {
 
 // TestPairsAfterLoss closes sessions behind the token's back while pairs are in use.
 func TestPairsAfterLoss(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Ed25519)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	keys := map[kms.KeySpec]kms.Material{

@@ -174,7 +174,6 @@ func TestSignRefuses(t *testing.T) {
 		{kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha384},
 		{kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecRsassaPssSha256},
 		{kms.KeySpecHmac256, kms.SigningAlgorithmSpecEcdsaSha256},
-		{kms.KeySpecMlDsa44, kms.SigningAlgorithmSpecMlDsaShake256},
 		{"NO_SUCH_SPEC", kms.SigningAlgorithmSpecEcdsaSha256},
 	} {
 		if _, err := d.Sign(t.Context(), &m, c.spec, c.algorithm, in); !errors.Is(err, hsm.ErrUnsupported) {

@@ -52,6 +52,7 @@ func sm2Texts() [][]byte {
 }
 
 func TestSM2Example(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	plaintext, err := hsm.OpenSM2Example(t, hsmtest.Token(t))
 	if err != nil || string(plaintext) != "encryption standard" {
 		t.Errorf("%q, %v", plaintext, err)
@@ -60,6 +61,7 @@ func TestSM2Example(t *testing.T) {
 
 // TestSM2Decrypt decrypts what OpenSSL encrypted to a key in the token, and what the token did.
 func TestSM2Decrypt(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	m := newPair(t, d, kms.KeySpecSm2, kms.KeyUsageTypeEncryptDecrypt)
@@ -95,6 +97,7 @@ func TestSM2Decrypt(t *testing.T) {
 
 // TestSM2Encrypt has OpenSSL decrypt, with its own key, what the token encrypted.
 func TestSM2Encrypt(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	d := hsmtest.Domain(t)
 	dir := t.TempDir()
 	if _, err := openssl(t, dir, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-out", "key"); err != nil {
@@ -124,6 +127,7 @@ type sm2Parts struct {
 }
 
 func TestSM2BadCiphertexts(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	d := hsmtest.Domain(t)
 	m := newPair(t, d, kms.KeySpecSm2, kms.KeyUsageTypeEncryptDecrypt)
 	other := newPair(t, d, kms.KeySpecSm2, kms.KeyUsageTypeEncryptDecrypt)
@@ -181,6 +185,7 @@ func TestSM2BadCiphertexts(t *testing.T) {
 
 // TestSM2Keys looks at where such keys live, and that each does what it was made for.
 func TestSM2Keys(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	agrees := newPair(t, d, kms.KeySpecSm2, kms.KeyUsageTypeKeyAgreement)
@@ -213,6 +218,7 @@ func TestSM2Keys(t *testing.T) {
 
 // TestSM2DataPair asks OpenSSL whether a data key pair is sound.
 func TestSM2DataPair(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	pair, err := hsmtest.Domain(t).GenerateKeyPair(t.Context(), kms.DataKeyPairSpecSm2)
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +235,7 @@ func TestSM2DataPair(t *testing.T) {
 
 // TestSM2Forbidden: decoding around the token's ECDH is what ForbidPaddingOutside forbids.
 func TestSM2Forbidden(t *testing.T) {
+	hsmtest.Require(t, hsmtest.SM2)
 	token := hsmtest.Open(t, hsm.Config{URI: hsmtest.NewURI(t), ForbidPaddingOutside: true})
 	d := hsmtest.Domain(t, token)
 	if d.Supports(kms.KeySpecSm2, "SM2PKE") || !d.Supports(kms.KeySpecSm2, "ECDH") {

@@ -29,11 +29,12 @@ const (
 	ManyTokens   Need = "making tokens by C_InitToken"
 	ShortLane    Need = "one session for short calls"
 	GoneStorage  Need = "noticing that its storage is gone"
-	AllowedMechs Need = "attributes that bound what a key does"
 	WrappedEC    Need = "unwrapping of elliptic-curve keys"
-	// WithoutSHA256, NoSP800108 and Resident are what SoftHSM2 lacks, for tests of what happens then.
+	LongSecrets  Need = "secret keys of more than 256 bytes"
+	Sizes        Need = "to say how long an answer is when it is asked"
+	SoftHSMCodes Need = "the return values of SoftHSM2"
+	// WithoutSHA256 and Resident are what SoftHSM2 lacks, for tests of what happens then.
 	WithoutSHA256 Need = "to lack OAEP with SHA-256"
-	NoSP800108    Need = "to lack SP 800-108"
 	Resident      Need = "to wrap no Ed25519 keys"
 )
 
@@ -50,10 +51,10 @@ var kinds = []kind{
 	{"softhsm", []Need{Ed25519ph, SM2DSA, MLDSA, MLDSAMu, MLKEM}, newSoftHSM},
 	// Debian 12's NSS 3.87.
 	{"nss", []Need{Ed25519, Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSA, MLDSAMu, MLKEM, ManyTokens, ShortLane,
-		GoneStorage, AllowedMechs, WrappedEC, WithoutSHA256, NoSP800108, Resident}, newNSS},
+		GoneStorage, WrappedEC, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, newNSS},
 	// Debian unstable's NSS 3.132.
 	{"nss-unstable", []Need{Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSAMu, ManyTokens, ShortLane,
-		GoneStorage, AllowedMechs, WithoutSHA256, NoSP800108, Resident}, newNSS},
+		GoneStorage, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, newNSS},
 }
 
 // theKind is the kind that the environment names. A name that is none is a mistake of who runs the
@@ -69,6 +70,9 @@ func theKind() kind {
 	}
 	return kinds[i]
 }
+
+// Kind is the name of the tests' kind of token.
+func Kind() string { return theKind().name }
 
 // Has says whether the tests' kind of token has something.
 func Has(what Need) bool { return !slices.Contains(theKind().lacks, what) }
