@@ -16,7 +16,7 @@ func (i *importing) pointOf(k ecKind, signer, agreer object) ([]byte, error) {
 	}
 	e := k.equation()
 	x, err := i.agree(k, agreer, k.encode(e.baseX, e.baseY))
-	if declined(err) {
+	if useless(err) {
 		return nil, badMaterial(i.row) // a key on another curve, or zero
 	}
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 	MLKEM        Need = "ML-KEM"
 	ManyTokens   Need = "making tokens by C_InitToken"
 	ShortLane    Need = "one session for short calls"
-	GoneStorage  Need = "noticing that its storage is gone"
+	GoneStorage  Need = "storage that a test can look into and take away"
 	WrappedEC    Need = "unwrapping of elliptic-curve keys"
 	LongSecrets  Need = "secret keys of more than 256 bytes"
 	Sizes        Need = "to say how long an answer is when it is asked"
