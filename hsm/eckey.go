@@ -30,7 +30,7 @@ var (
 		new(big.Int).SetBytes(unhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")), nil, nil, p256k1Equation}
 	// GB/T 32918.5-2017, section 2; its OID is 1.2.156.10197.1.301.
 	sm2 = &curve{unhex("06082a811ccf5501822d"), 32,
-		number("fffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123"), nil, nil, sm2Equation}
+		bigHex("fffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123"), nil, nil, sm2Equation}
 )
 
 // ecKind is a pair on a Weierstrass curve.

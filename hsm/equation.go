@@ -8,24 +8,24 @@ import "math/big"
 // says why that is bearable.
 type equation struct{ p, a, b, baseX, baseY *big.Int }
 
-func number(hexadecimal string) *big.Int { return new(big.Int).SetBytes(unhex(hexadecimal)) }
+func bigHex(hexadecimal string) *big.Int { return new(big.Int).SetBytes(unhex(hexadecimal)) }
 
 // p256k1Equation is secp256k1: SEC 2, section 2.4.1.
 var p256k1Equation = &equation{
-	p:     number("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"),
+	p:     bigHex("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"),
 	a:     new(big.Int),
 	b:     big.NewInt(7),
-	baseX: number("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
-	baseY: number("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"),
+	baseX: bigHex("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
+	baseY: bigHex("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"),
 }
 
 // sm2Equation is the curve of GB/T 32918.5-2017, section 2, of which a is -3.
 var sm2Equation = &equation{
-	p:     number("fffffffeffffffffffffffffffffffffffffffff00000000ffffffffffffffff"),
+	p:     bigHex("fffffffeffffffffffffffffffffffffffffffff00000000ffffffffffffffff"),
 	a:     big.NewInt(-3),
-	b:     number("28e9fa9e9d9f5e344d5a9e4bcf6509a7f39789f515ab8f92ddbcbd414d940e93"),
-	baseX: number("32c4ae2c1f1981195f9904466a39c9948fe30bbff2660be1715a4589334c74c7"),
-	baseY: number("bc3736a2f4f6779c59bdcee36b692153d0a9877cc62a474002df32e52139f0a0"),
+	b:     bigHex("28e9fa9e9d9f5e344d5a9e4bcf6509a7f39789f515ab8f92ddbcbd414d940e93"),
+	baseX: bigHex("32c4ae2c1f1981195f9904466a39c9948fe30bbff2660be1715a4589334c74c7"),
+	baseY: bigHex("bc3736a2f4f6779c59bdcee36b692153d0a9877cc62a474002df32e52139f0a0"),
 }
 
 func (c *curve) equation() *equation {

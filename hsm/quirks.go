@@ -25,6 +25,9 @@ type Quirks struct {
 	// SM2Sign is the vendor-defined mechanism that signs a digest with an SM2 key (GB/T 32918.2) and
 	// gives r and s; PKCS#11 has none. 0: the token does not sign with SM2 keys.
 	SM2Sign uint
+	// LeakPerObject is how many bytes the library loses for each object that is destroyed, until it is
+	// initialised again.
+	LeakPerObject int
 }
 
 // knownQuirks are matched in order by the manufacturer and model that C_GetTokenInfo gives.
@@ -41,6 +44,8 @@ var knownQuirks = []struct {
 		ShortSessions: 1,
 		// A token whose directory went away and came back stays dead for the running process.
 		Reinitialise: true,
+		// Measured; so many forged ciphertexts, each with a nonce of its own, cost memory for good.
+		LeakPerObject: 240,
 	}},
 	{"Mozilla Foundation", "NSS", Quirks{
 		// NSS, a library in this process, says CKR_DEVICE_ERROR where its own code refuses what it was

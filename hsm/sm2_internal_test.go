@@ -68,7 +68,7 @@ func TestSM2Arithmetic(t *testing.T) {
 	if !e.has(base) || e.multiply(base, sm2.order) != nil {
 		t.Error("the base point is not one of the curve's order")
 	}
-	if got := e.multiply(base, number(sm2Private)); !bytes.Equal(sm2.encode(got.x, got.y), unhex(sm2Public)) {
+	if got := e.multiply(base, bigHex(sm2Private)); !bytes.Equal(sm2.encode(got.x, got.y), unhex(sm2Public)) {
 		t.Errorf("the example's public key is %x", sm2.encode(got.x, got.y))
 	}
 	// n+1 times is once, and 3 times by any way is the same.
@@ -150,8 +150,8 @@ func TestSM2SignatureOfOpenSSL(t *testing.T) {
 // sm2CipherExample is the example of annex C: its parts in the form of SM2Cipher.
 func sm2CipherExample() []byte {
 	return (&sm2Cipher{
-		&point{number("04ebfc718e8d1798620432268e77feb6415e2ede0e073c0f4f640ecd2e149a73"),
-			number("e858f9d81e5430a57b36daab8f950a3c64e6ee6a63094d99283aff767e124df0")},
+		&point{bigHex("04ebfc718e8d1798620432268e77feb6415e2ede0e073c0f4f640ecd2e149a73"),
+			bigHex("e858f9d81e5430a57b36daab8f950a3c64e6ee6a63094d99283aff767e124df0")},
 		unhex("59983c18f809e262923c53aec295d30383b54e39d609d160afcb1908d0bd8766"),
 		unhex("21886ca989ca9c7d58087307ca93092d651efa"),
 	}).marshal()
@@ -184,5 +184,5 @@ func SM2Agree(t testing.TB, spki []byte) (peer, secret []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sm2Example(), sm2Equation.multiply(public, number(sm2Private)).x.FillBytes(make([]byte, sm2.size))
+	return sm2Example(), sm2Equation.multiply(public, bigHex(sm2Private)).x.FillBytes(make([]byte, sm2.size))
 }

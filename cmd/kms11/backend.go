@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/kms11/kms11/attest"
 	"github.com/kms11/kms11/hsm"
@@ -64,6 +65,14 @@ func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.L
 			RunMessages: c.Run.Messages,
 			RunSeconds:  c.Run.Seconds,
 			Logger:      log,
+
+			PublicOutside:        c.PublicOutside,
+			ForbidPaddingOutside: c.ForbidPaddingOutside,
+			PairsAhead:           c.PairsAhead,
+
+			CallLimit:  time.Duration(c.Limits.Call) * time.Second,
+			PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
+			LeakBudget: c.Limits.Leak << 20,
 		})
 		if err != nil {
 			return tokenError{err}
