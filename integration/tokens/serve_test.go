@@ -28,7 +28,17 @@ func start(t *testing.T) *kms11test.Server {
 	if err := os.WriteFile(config, []byte("tokens:\n  - \""+uri+"\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return kms11test.Start(t, "--config", config)
+	// Not t.TempDir: a socket's path, which is in there, has to be shorter than test names can be.
+	parent, err := os.MkdirTemp("", "kms11-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	dir := filepath.Join(parent, "data")
+	if out, code := kms11test.Command(t, "init", "--data", dir, "--config", config, "--account", kms11test.Account); code != 0 {
+		t.Fatalf("kms11 init ends with %d: %s", code, out)
+	}
+	return kms11test.StartIn(t, dir, "--config", config)
 }
 
 func must[T any](value T, err error) func(testing.TB) T {
