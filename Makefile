@@ -22,7 +22,7 @@ govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot test-tokens clean
+.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot test-tokens token-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +95,9 @@ unstable-chroot: ## as root: make a tree of Debian unstable in UNSTABLE, for the
 
 test-tokens: token-deps ## run the suites on every kind of token that is installed
 	@$(with_token) integration/tokens/run.sh '$(UNSTABLE)'
+
+token-matrix: ## write the table of features and tokens into docs/tokens.md
+	$(GO) run ./integration/tokens/matrix docs/tokens.md docs/tokens/*.json
 
 clean: ## remove what was built or installed below this directory; never a data directory
 	rm -rf $(BIN) integration/clients/node/node_modules

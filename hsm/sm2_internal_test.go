@@ -186,3 +186,69 @@ func SM2Agree(t testing.TB, spki []byte) (peer, secret []byte) {
 	}
 	return sm2Example(), sm2Equation.multiply(public, bigHex(sm2Private)).x.FillBytes(make([]byte, sm2.size))
 }
+
+// FuzzSM2Cipher: whatever is taken is the one encoding of what it says.
+func FuzzSM2Cipher(f *testing.F) {
+	f.Add(sm2CipherExample())
+	f.Add([]byte{0x30, 0})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		c, err := parseSM2Cipher(der)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(c.marshal(), der) || !sm2Equation.has(c.point) || len(c.hash) != sm3Size || len(c.text) == 0 {
+			t.Errorf("%x is taken for %+v", der, c)
+		}
+	})
+}
+
+// TestSM2SignsWithAVendorsMechanism: the number in the URI goes to the token, whose refusal is the
+// reason that is given, instead of that there is no number.
+func TestSM2SignsWithAVendorsMechanism(t *testing.T) {
+	q := &Quirks{SM2Sign: 0x80000101}
+	g, err := signingOf(kms.SigningAlgorithmSpecSm2dsa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{conn: &conn{token: &Token{quirks: q}}}
+	if n := g.mechanismOn(s); n != q.SM2Sign {
+		t.Errorf("mechanism 0x%X", n)
+	}
+	s.conn.token.quirks = &Quirks{}
+	if n := g.mechanismOn(s); n != 0 {
+		t.Errorf("mechanism 0x%X of a token without", n)
+	}
+	if other, err := signingOf(kms.SigningAlgorithmSpecEcdsaSha256); err != nil || other.mechanismOn(s) == 0 {
+		t.Errorf("another algorithm has no mechanism: %v", err)
+	}
+}
+
+// TestMLDSARepresentative is about what is signed with EXTERNAL_MU, whatever the token.
+func TestMLDSARepresentative(t *testing.T) {
+	g, err := signingOf(kms.SigningAlgorithmSpecMlDsaShake256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mu, err := g.externalMu()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := make([]byte, mlDSA44.publicSize)
+	of := messageRepresentative(public, []byte("m"))
+	if got, err := mu.input(mlDSAKind{mlDSA44}, nil, SignInput{Message: of, ExternalMu: true}); err != nil || !bytes.Equal(got, of) {
+		t.Errorf("%x, %v", got, err)
+	}
+	for _, n := range []int{0, 63, 65} {
+		if _, err := mu.input(mlDSAKind{mlDSA44}, nil, SignInput{Message: make([]byte, n), ExternalMu: true}); err == nil {
+			t.Errorf("%d bytes are taken", n)
+		}
+	}
+	if mu.name() == g.name() || mu.mechanism != ckmMLDSAExternalMu {
+		t.Errorf("%s by 0x%X", mu.name(), mu.mechanism)
+	}
+	if ecdsa, err := signingOf(kms.SigningAlgorithmSpecEcdsaSha256); err != nil {
+		t.Error(err)
+	} else if _, err := ecdsa.externalMu(); err == nil {
+		t.Error("ECDSA takes a message representative")
+	}
+}
