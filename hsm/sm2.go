@@ -178,7 +178,9 @@ func (s *session) trySM2(public, beside *point, plaintext []byte) (c *sm2Cipher,
 		return nil, err
 	}
 	shared := &point{x: new(big.Int).SetBytes(x)}
+	defer clear(shared.x.Bits())
 	for _, shared.y = range sm2Equation.solve(shared.x) {
+		defer clear(shared.y.Bits())
 		both := sm2Equation.add(shared, ephemeral)
 		if both == nil || both.x.Cmp(new(big.Int).SetBytes(sum)) != 0 {
 			continue
@@ -207,7 +209,9 @@ func (s *session) openSM2(private object, c *sm2Cipher) ([]byte, error) {
 	}
 	defer clear(x)
 	plaintext, found := make([]byte, len(c.text)), 0
-	for _, number := range sm2Equation.solve(new(big.Int).SetBytes(x)) {
+	shared := new(big.Int).SetBytes(x)
+	defer clear(shared.Bits())
+	for _, number := range sm2Equation.solve(shared) {
 		y := number.FillBytes(make([]byte, sm2.size))
 		candidate := sm2Mask(x, y, c.text)
 		hash := sm3(x, candidate, y)
@@ -216,6 +220,7 @@ func (s *session) openSM2(private object, c *sm2Cipher) ([]byte, error) {
 		found |= right
 		clear(candidate)
 		clear(y)
+		clear(number.Bits())
 	}
 	if found == 0 {
 		return nil, ErrBadCiphertext
