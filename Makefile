@@ -5,6 +5,7 @@ BIN       := $(CURDIR)/bin
 DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
 FUZZTIME  ?= 30s
+UNSTABLE  ?= $(BIN)/unstable
 BENCHARGS ?=
 XKSBENCHARGS ?=
 FAULTSFOR ?= 10m
@@ -15,14 +16,14 @@ with_token := ./softhsm-config/with-softhsm.sh
 # The virtual environment that the tests with Python clients look for.
 python_clients := $(BIN)/python-clients
 # integration/clients needs more than Go and SoftHSM2: `make integration` runs it.
-test_packages = $$($(GO) list ./... | grep -v '/integration/clients$$')
+test_packages = $$($(GO) list ./... | grep -v -e '/integration/clients$$' -e '/integration/tokens$$')
 # Analysers come pinned from tools/go.mod, which keeps them out of the product's own modules.
 staticcheck := $(BIN)/tools/staticcheck
 govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration clean
+.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot test-tokens token-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +92,18 @@ integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScrip
 integration: deps build ## run AWS's clients and every black-box test against bin/kms11
 	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -v ./integration/clients
 	KMS11_BINARY=$(BIN)/kms11 KMS11_KILLS=50 $(GO) test -count=1 -timeout 20m ./integration
+
+token-deps: deps ## install NSS, the second token of test-tokens, where it is missing
+	@sh integration/tokens/deps.sh
+
+unstable-chroot: ## as root: make a tree of Debian unstable in UNSTABLE, for the newer NSS in it
+	@sh integration/tokens/unstable.sh '$(UNSTABLE)'
+
+test-tokens: token-deps ## run the suites on every kind of token that is installed
+	@$(with_token) integration/tokens/run.sh '$(UNSTABLE)'
+
+token-matrix: ## write the table of features and tokens into docs/tokens.md
+	$(GO) run ./integration/tokens/matrix docs/tokens.md docs/tokens/*.json
 
 clean: ## remove what was built or installed below this directory; never a data directory
 	rm -rf $(BIN) integration/clients/node/node_modules

@@ -93,7 +93,7 @@ type Token struct {
 // sessions. A wrong PIN is not tried again; the error matches ErrPIN. ctx bounds the wait for
 // other calls, not the calls into the module, which cannot be interrupted.
 func OpenToken(ctx context.Context, c Config) (*Token, error) {
-	m, err := loadModule(c.URI.ModulePath)
+	m, err := loadModule(c.URI.ModulePath, c.URI.Init)
 	if err != nil {
 		return nil, fmt.Errorf("token %s: %w", c.URI, err)
 	}
@@ -165,6 +165,11 @@ func (t *Token) connect() (*conn, error) {
 	}
 	if t.quirks == nil {
 		q := quirksFor(info)
+		t.quirks = &q
+	}
+	if n := t.config.URI.SM2Sign; n != 0 && t.quirks.SM2Sign != n {
+		q := *t.quirks
+		q.SM2Sign = n
 		t.quirks = &q
 	}
 	if err := loginAllowed(info.Flags); err != nil {

@@ -56,6 +56,10 @@ func (s *Service) decrypt(ctx context.Context, from source) ([]byte, error) {
 	if err != nil {
 		return nil, tokenError(err)
 	}
+	if from.sm2() {
+		plaintext, err := d.DecryptSM2(ctx, from.material, from.blob)
+		return plaintext, tokenError(err)
+	}
 	if !from.symmetric() {
 		plaintext, err := d.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
 		return plaintext, tokenError(err)

@@ -43,8 +43,14 @@ func (r recipe) symmetric() bool {
 	return r.algorithm == string(kms.EncryptionAlgorithmSpecSymmetricDefault)
 }
 
+// sm2 says that it is SM2PKE, whose plaintexts have at most sm2Plaintext bytes (API reference,
+// Encrypt, "Plaintext").
+func (r recipe) sm2() bool { return r.algorithm == string(kms.EncryptionAlgorithmSpecSm2pke) }
+
+const sm2Plaintext = 1024
+
 // check refuses what does not fit an asymmetric key: an encryption context, or a plaintext that
-// is longer than OAEP can take (RFC 8017, section 7.1.1: k - 2 hLen - 2).
+// is longer than OAEP can take (RFC 8017, section 7.1.1: k - 2 hLen - 2) or SM2PKE.
 func (r recipe) check(size int) error {
 	if r.symmetric() {
 		return nil
@@ -53,7 +59,11 @@ func (r recipe) check(size int) error {
 		return err
 	}
 	spec, _ := kms.SpecOf(r.key.Spec)
-	if most := spec.Bits/8 - oaepOverheads[r.algorithm]; size > most {
+	most := spec.Bits/8 - oaepOverheads[r.algorithm]
+	if r.sm2() {
+		most = sm2Plaintext
+	}
+	if size > most {
 		return kms.Errorf(kms.ValidationException, "Algorithm %s and key spec %s cannot encrypt data larger than %d bytes.", r.algorithm, r.key.Spec, most)
 	}
 	return nil
@@ -80,6 +90,10 @@ func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]b
 	d, err := s.domainOf(to.key.CurrentMaterial())
 	if err != nil {
 		return nil, tokenError(err)
+	}
+	if to.sm2() {
+		blob, err := d.EncryptSM2(ctx, to.key.CurrentMaterial(), plaintext)
+		return blob, tokenError(err)
 	}
 	blob, err := d.EncryptRSA(ctx, to.key.CurrentMaterial(), to.key.Spec, kms.EncryptionAlgorithmSpec(to.algorithm), plaintext)
 	return blob, tokenError(err)
