@@ -31,10 +31,13 @@ type Service struct {
 	lastUses   *lastUses
 
 	attestation *attest.Verifier
+	clusters    []Cluster
+	proxies     ExternalProxies
+	connections *connections
 }
 
-// Config is what a Service needs. All fields but Serves, Now, Logger and
-// Attestation are required.
+// Config is what a Service needs. All fields but Serves, Now, Logger,
+// Attestation, Clusters and Proxies are required.
 type Config struct {
 	Store   *keystore.Store
 	Domain  *hsm.Domain
@@ -45,6 +48,10 @@ type Config struct {
 	Logger  *slog.Logger             // for the work that no request waits for; nil: none
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// Clusters are the tokens that custom key stores can be in; nil: none.
+	Clusters []Cluster
+	// Proxies opens external key store proxies; nil: there can be no external key stores.
+	Proxies ExternalProxies
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -63,6 +70,9 @@ func New(c Config) *Service {
 		lastUses:   newLastUses(),
 
 		attestation: c.Attestation,
+		clusters:    c.Clusters,
+		proxies:     c.Proxies,
+		connections: newConnections(),
 	}
 	if s.now == nil {
 		s.now = time.Now
