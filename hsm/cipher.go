@@ -17,13 +17,19 @@ type Sealed struct {
 // Encrypt encrypts plaintext under m with AES-256-GCM in the token, under the message key of m's
 // present run.
 func (d *Domain) Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []byte) (Sealed, error) {
+	return d.EncryptBound(ctx, m, func([]byte) []byte { return aad }, plaintext)
+}
+
+// EncryptBound is Encrypt with additional authenticated data that depend on the nonce. bind may be
+// called more than once; it must not keep the nonce.
+func (d *Domain) EncryptBound(ctx context.Context, m *kms.Material, bind func(nonce []byte) []byte, plaintext []byte) (Sealed, error) {
 	sc, err := schemeOf(m.Scheme)
 	if err != nil {
 		return Sealed{}, err
 	}
 	var sealed Sealed
 	err = d.use(ctx, func(l *loaded) (err error) {
-		sealed, err = l.seal(ctx, m, sc, aad, plaintext)
+		sealed, err = l.seal(ctx, m, sc, bind, plaintext)
 		return err
 	})
 	return sealed, err

@@ -22,6 +22,7 @@ type Domain struct {
 	turn        atomic.Uint32
 	direct      directCounts
 	homes       sync.Map // CKA_ID of a resident key to the *member that has it
+	names       tokenNames
 }
 
 // A member is the domain on one token.

@@ -21,14 +21,14 @@ type keyring struct {
 	bring func(ctx context.Context, m *kms.Material, kind secretKind) (object, error)
 }
 
-// seal encrypts one message under m.
-func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, aad, plaintext []byte) (sealed Sealed, err error) {
+// seal encrypts one message under m. bind gives the additional authenticated data for its nonce.
+func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind func(nonce []byte) []byte, plaintext []byte) (sealed Sealed, err error) {
 	t, err := r.ticket(ctx, m, sc)
 	if err != nil {
 		return Sealed{}, err
 	}
 	defer r.cache.release(t.key)
-	iv := t.iv[:]
+	iv, aad := t.iv[:], bind(t.nonce)
 	err = r.conn.do(ctx, laneShort, func(s *session) error {
 		out, err := s.sealGCM(t.key.handle, iv, aad, plaintext)
 		if err == nil {

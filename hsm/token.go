@@ -63,6 +63,7 @@ type Token struct {
 
 	conn    atomic.Pointer[conn]  // nil while the token is down
 	cause   atomic.Pointer[error] // why conn is nil
+	probed  atomic.Pointer[conn]  // the conn that last saw the test key: see findProbe
 	closing chan struct{}         // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
 	// with mu held and closed unset, or in Close.
