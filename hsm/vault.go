@@ -243,3 +243,22 @@ func (v *Vault) shelf(c *conn) *shelf {
 	}
 	return nil
 }
+
+// Has says whether the token has the object of a key.
+func (v *Vault) Has(ctx context.Context, objectID []byte) (has bool, err error) {
+	err = v.on(func(h *shelf) error {
+		return h.conn.do(ctx, laneHold, func(s *session) error {
+			h.conn.resting.Lock()
+			defer h.conn.resting.Unlock()
+			found, err := s.findSecrets(objectID)
+			if has = len(found) > 0; has || err != nil {
+				return err
+			}
+			if err := h.absent(s); !errors.Is(err, ErrKeyGone) {
+				return err
+			}
+			return nil
+		})
+	})
+	return has, err
+}

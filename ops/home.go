@@ -39,14 +39,14 @@ func (s *Service) homeOf(ctx context.Context, k key) (home, error) {
 	return externalHome{s.domain, proxy}, nil
 }
 
-// cipher is what domains and vaults do alike.
-type cipher interface {
+// sealer is what domains and vaults do alike.
+type sealer interface {
 	Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []byte) (hsm.Sealed, error)
 	Decrypt(ctx context.Context, m *kms.Material, sealed hsm.Sealed, aad []byte) ([]byte, error)
 }
 
 // sealBlob makes a blob of version 1 without an external layer. The error is the token's.
-func sealBlob(ctx context.Context, in cipher, k key, plaintext []byte, context map[string]string) ([]byte, error) {
+func sealBlob(ctx context.Context, in sealer, k key, plaintext []byte, context map[string]string) ([]byte, error) {
 	c := newCiphertext(k)
 	aad := appendContext(c.appendHeader(nil, shortIV), context)
 	sealed, err := in.Encrypt(ctx, k.CurrentMaterial(), aad, plaintext)
@@ -58,7 +58,7 @@ func sealBlob(ctx context.Context, in cipher, k key, plaintext []byte, context m
 }
 
 // openBlob opens what sealBlob made. The error is the token's.
-func openBlob(ctx context.Context, in cipher, from source) ([]byte, error) {
+func openBlob(ctx context.Context, in sealer, from source) ([]byte, error) {
 	aad := append(make([]byte, 0, 128), from.blob[:headerSize]...)
 	return in.Decrypt(ctx, from.material, hsm.Sealed{
 		Nonce:      from.ciphertext.nonce,

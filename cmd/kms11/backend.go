@@ -27,6 +27,8 @@ type backend struct {
 	made   ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
+	clusters    []ops.Cluster
+	proxies     ops.ExternalProxies
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -171,6 +173,8 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Serves:      c.serves,
 		Logger:      log,
 		Attestation: b.attestation,
+		Clusters:    b.clusters,
+		Proxies:     b.proxies,
 	})
 }
 

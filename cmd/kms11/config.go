@@ -56,6 +56,8 @@ type Config struct {
 	Attestation AttestationConfig `yaml:"attestation"`
 	// Run limits how long one derived message key is used.
 	Run RunConfig `yaml:"run"`
+	// KeyStores is what custom key stores may be made of.
+	KeyStores KeyStoresConfig `yaml:"keystores"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -139,6 +141,10 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		case reflect.String:
 			field.SetString(text)
 		case reflect.Slice:
+			if field.Type().Elem().Kind() == reflect.Struct { // as in the file
+				err = yaml.Unmarshal([]byte(text), field.Addr().Interface())
+				break
+			}
 			field.Set(reflect.ValueOf(strings.Fields(text)))
 		case reflect.Int:
 			var n int64
@@ -210,7 +216,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return nil
+	return c.KeyStores.check()
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.

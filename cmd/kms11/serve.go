@@ -55,6 +55,9 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if b.attestation, err = attestation(c.Attestation); err != nil {
 		return usageError{fmt.Errorf("config: attestation: %w", err)}
 	}
+	if err := b.openKeyStores(c, log); err != nil {
+		return usageError{fmt.Errorf("config: keystores: %w", err)}
+	}
 	tlsConfig, err := b.openTLS(c.TLS)
 	if err != nil {
 		return err
@@ -73,6 +76,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	service := b.service(c, log)
+	defer func() { err = errors.Join(err, service.CloseKeyStores()) }()
 	defer background(service.Run)()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
