@@ -39,6 +39,7 @@ type heldObject struct {
 	conn    *conn
 	resting object
 	object  object       // its copy as a session object, or resting itself
+	fact    ObjectFact   // of resting
 	checked atomic.Int64 // when resting was last known to be there, in nanoseconds since 1970
 
 	// mu is held for reading while object is used. A token may give the handle of an object that
@@ -85,6 +86,20 @@ func (k *ObjectKey) Describe(ctx context.Context) (ObjectFact, error) {
 			return err
 		}
 		fact, err = s.objectFact(o)
+		return err
+	})
+	return fact, err
+}
+
+// Fact is what the key was when it was last searched for, which was on the present connection; that
+// it is still there is known as it is for Encrypt.
+func (k *ObjectKey) Fact(ctx context.Context) (ObjectFact, error) {
+	var fact ObjectFact
+	err := k.token.with(func(c *conn) error {
+		h, err := k.on(ctx, c)
+		if err == nil {
+			fact = h.fact
+		}
 		return err
 	})
 	return fact, err
@@ -184,7 +199,11 @@ func (k *ObjectKey) on(ctx context.Context, c *conn) (*heldObject, error) {
 		if err != nil {
 			return err
 		}
-		h = &heldObject{conn: c, resting: o, object: s.sessionCopy(o)}
+		fact, err := s.objectFact(o)
+		if err != nil {
+			return err
+		}
+		h = &heldObject{conn: c, resting: o, object: s.sessionCopy(o), fact: fact}
 		return nil
 	})
 	if err != nil {

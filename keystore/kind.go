@@ -37,6 +37,10 @@ var (
 	keyStoreOrphanKind    = kind[KeyStoreOrphanRecord]{code: 22, version: 1, place: (*KeyStoreOrphanRecord).place, prepare: (*KeyStoreOrphanRecord).prepare}
 
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+
+	xksTenantKind     = kind[XksTenantRecord]{code: 23, version: 1, place: (*XksTenantRecord).place, prepare: (*XksTenantRecord).prepare}
+	xksKeyKind        = kind[XksKeyRecord]{code: 24, version: 1, place: (*XksKeyRecord).place, prepare: (*XksKeyRecord).prepare}
+	xksCredentialKind = kind[XksCredentialRecord]{code: 25, version: 1, place: (*XksCredentialRecord).place, prepare: (*XksCredentialRecord).prepare}
 )
 
 // encode gives the content of a record.

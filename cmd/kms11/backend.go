@@ -23,8 +23,10 @@ type backend struct {
 	engine keystore.Engine
 	store  *keystore.Store
 	lock   *os.File
-	tlsKey *hsm.TLSKey
-	made   ops.AccessKey // the administrator's, if this process made it
+	// tlsKeys are the keys of certificates that are in tokens.
+	tlsKeys   []*hsm.TLSKey
+	xksTokens []*hsm.Token  // with key objects of the XKS proxy, beside the domain's
+	made      ops.AccessKey // the administrator's, if this process made it
 
 	attestation *attest.Verifier
 	clusters    []ops.Cluster
@@ -56,23 +58,31 @@ func (b *backend) openTokens(ctx context.Context, c Config, p paths, log *slog.L
 		return err
 	}
 	for _, uri := range uris {
-		for _, warning := range uri.Warnings() {
-			log.Warn(warning, "token", uri.String())
-		}
-		token, err := hsm.OpenToken(ctx, hsm.Config{
-			URI:         uri,
-			Sessions:    c.Sessions,
-			Handles:     c.Handles,
-			RunMessages: c.Run.Messages,
-			RunSeconds:  c.Run.Seconds,
-			Logger:      log,
-		})
+		token, err := openToken(ctx, c, uri, log)
 		if err != nil {
-			return tokenError{err}
+			return err
 		}
 		b.tokens = append(b.tokens, token)
 	}
 	return nil
+}
+
+func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*hsm.Token, error) {
+	for _, warning := range uri.Warnings() {
+		log.Warn(warning, "token", uri.String())
+	}
+	token, err := hsm.OpenToken(ctx, hsm.Config{
+		URI:         uri,
+		Sessions:    c.Sessions,
+		Handles:     c.Handles,
+		RunMessages: c.Run.Messages,
+		RunSeconds:  c.Run.Seconds,
+		Logger:      log,
+	})
+	if err != nil {
+		return nil, tokenError{err}
+	}
+	return token, nil
 }
 
 func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
@@ -190,11 +200,11 @@ func (b *backend) close() error {
 	if b.domain != nil {
 		errs = append(errs, b.domain.Close())
 	}
-	for _, token := range b.tokens {
+	for _, token := range append(b.tokens, b.xksTokens...) {
 		errs = append(errs, token.Close())
 	}
-	if b.tlsKey != nil {
-		errs = append(errs, b.tlsKey.Close())
+	for _, key := range b.tlsKeys {
+		errs = append(errs, key.Close())
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())

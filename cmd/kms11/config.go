@@ -58,6 +58,8 @@ type Config struct {
 	Run RunConfig `yaml:"run"`
 	// KeyStores is what custom key stores may be made of.
 	KeyStores KeyStoresConfig `yaml:"keystores"`
+	// XKS is the external key store proxy.
+	XKS XKSConfig `yaml:"xks"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -216,7 +218,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return c.KeyStores.check()
+	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.

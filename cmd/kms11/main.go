@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "kms11: no command %q: see kms11 help\n", name)
 		},
 		Description: "Exit codes: 0 success, 1 failure, 2 wrong arguments or settings, 3 token not usable, 4 token and keystore do not fit together.",
-		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), hsmCommand(), versionCommand()}),
+		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), hsmCommand(), xksCommand(), versionCommand()}),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("no command %q: see kms11 help", c.Args().First())}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kms11/kms11/api"
 	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/xks"
 )
 
 // shutdownTimeout is how long requests under way may take after a signal to stop.
@@ -62,6 +63,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	xksTLS, err := b.openXKSTLS(c)
+	if err != nil {
+		return err
+	}
 	created, err := b.start(ctx, &c, p, log)
 	if err != nil {
 		return err
@@ -78,7 +83,16 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	service := b.service(c, log)
 	defer func() { err = errors.Join(err, service.CloseKeyStores()) }()
 	defer background(service.Run)()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version)
+	proxy, err := b.openXKS(ctx, c, service, log)
+	if err != nil {
+		return err
+	}
+	stopXKS, err := serveXKS(c, proxy, xksTLS, log)
+	if err != nil {
+		return err
+	}
+	defer stopXKS()
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy))
 	if err != nil {
 		return err
 	}
