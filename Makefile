@@ -6,6 +6,7 @@ DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
 FUZZTIME  ?= 30s
 BENCHARGS ?=
+FAULTSFOR ?= 10m
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
 # A throwaway SoftHSM2 token for the command that follows.
@@ -20,7 +21,7 @@ govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench integration-deps integration clean
+.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +75,9 @@ fuzz: deps ## run each fuzz target for FUZZTIME
 
 bench: deps build ## measure the server against its floors (BENCHARGS passes flags)
 	$(GO) run ./integration/bench $(BENCHARGS)
+
+faults: deps ## run the server over a failing token for FAULTSFOR
+	KMS11_FAULTS_FOR=$(FAULTSFOR) $(GO) test -count=1 -timeout 60m -v -run TestTokenFaults ./integration
 
 integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScript where they are missing
 	@sh integration/clients/install.sh $(python_clients)

@@ -108,7 +108,7 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 		}
 		err := trial.run()
 		trial.release(0)
-		if c := classOf(err); c == classSessionLost || c == classTokenLost {
+		if lost(err) {
 			return nil, err
 		}
 		trial.found.err = err

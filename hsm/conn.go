@@ -27,6 +27,7 @@ type conn struct {
 	slot        uint
 	incarnation uint64 // of the module
 	lanes       [laneCount]chan *session
+	all         []*session // of all lanes; constant once the conn is in use
 	stale       atomic.Bool
 	dead        chan struct{} // closed when stale
 	loaded      sync.Map      // tenant to *loaded or *shelf: the objects of each domain and vault
@@ -40,8 +41,9 @@ type conn struct {
 // errStale means that the conn was replaced: take the token's present one and do it again.
 var errStale = errors.New("the connection to the token was replaced")
 
-// do runs fn with a session of its own. A lost session is opened again and fn runs once more, so
-// fn must be fit to run twice. fn must not call do. The wait for a session ends with ctx.
+// do runs fn with a session of its own. A token that says that something is lost is not believed at
+// once: while the session is there, fn runs again. A lost session is opened anew and fn runs once
+// more, so fn must be fit to run several times. fn must not call do. The wait for a session ends with ctx.
 func (c *conn) do(ctx context.Context, l lane, fn func(*session) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -56,31 +58,40 @@ func (c *conn) do(ctx context.Context, l lane, fn func(*session) error) error {
 		return err
 	}
 	defer func() { c.lanes[l] <- s }()
-	if err = fn(s); classOf(err) == classSessionLost {
+	if err = s.run(fn); lost(err) && s.run((*session).alive) == nil {
+		err = s.run(fn)
+	}
+	if classOf(err) == classSessionLost {
 		if l == laneHold {
 			// Everything the holder made is gone, so only a new conn helps.
-			return c.token.replace(c, err)
+			c.token.markDown(c, err)
+			return errStale
 		}
 		// Closing may fail, because the session is lost.
 		_ = s.close()
-		if err = s.open(); err == nil {
-			err = fn(s)
-		}
+		err = s.run(func(s *session) error {
+			if err := s.open(); err != nil {
+				return err
+			}
+			return fn(s)
+		})
 	}
-	if classOf(err) == classTokenLost || classOf(err) == classSessionLost {
+	if lost(err) {
 		c.token.markDown(c, err)
 	}
 	return err
 }
 
-// objectsLost replaces the conn because an object that it made is gone.
-func (c *conn) objectsLost(ctx context.Context, cause error) error {
-	gate := &c.token.module.gate
-	if err := gate.enter(ctx); err != nil {
-		return err
-	}
-	defer gate.leave()
-	return c.token.replace(c, cause)
+// lost says whether err is that a session or a token is gone.
+func lost(err error) bool {
+	class := classOf(err)
+	return class == classTokenLost || class == classSessionLost
+}
+
+// objectsLost gives the conn up because an object that it made is gone.
+func (c *conn) objectsLost(cause error) error {
+	c.token.markDown(c, cause)
+	return errStale
 }
 
 func (c *conn) take(ctx context.Context, l lane) (*session, error) {
@@ -114,6 +125,7 @@ func (c *conn) openLanes(pin PIN, sizes [laneCount]int) error {
 			if err := s.open(); err != nil {
 				return err
 			}
+			c.all = append(c.all, s)
 			c.lanes[l] <- s
 			if lane(l) == laneHold {
 				if err := c.login(s, pin); err != nil {
@@ -150,24 +162,33 @@ func (c *conn) retire() {
 	c.token.background.Go(c.drain)
 }
 
-// drain collects every session, as their users give them back, and closes them.
+// drain closes every session, as their users give them back, the holder last: it owns the objects
+// that the others use. It waits for a call that hangs only so long before it closes the holder too.
 func (c *conn) drain() {
-	var sessions []*session
-	for _, l := range c.lanes {
-		for range cap(l) {
-			sessions = append(sessions, <-l)
+	patience, end := context.WithTimeout(context.Background(), closeWait)
+	defer end()
+	for _, l := range [...]lane{laneShort, laneLong} {
+		for range cap(c.lanes[l]) {
+			select {
+			case s := <-c.lanes[l]:
+				c.closeOld(s)
+			case <-patience.Done():
+				c.token.background.Go(func() { c.closeOld(<-c.lanes[l]) })
+			}
 		}
 	}
+	c.closeOld(<-c.lanes[laneHold])
+}
+
+// closeOld closes a session of a conn that is not in use any more, unless the library was
+// initialised again: the same number may name the session of another then.
+func (c *conn) closeOld(s *session) {
 	m := c.token.module
 	if m.gate.enter(context.Background()) != nil {
 		return
 	}
 	defer m.gate.leave()
-	// After C_Initialize the same numbers may name the sessions of others.
-	if m.incarnation != c.incarnation {
-		return
-	}
-	for _, s := range sessions {
+	if m.incarnation == c.incarnation {
 		_ = s.close() // it may be lost already
 	}
 }

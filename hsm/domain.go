@@ -100,14 +100,23 @@ func (d *Domain) Forget(materialID string) {
 	}
 }
 
-// use runs fn on one of the domain's tokens, and on the next if that one is down.
+// use runs fn on one of the domain's tokens, and on the next if that one is down. Only when none can
+// do it at once it waits for them, as member.use does.
 func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
+	if len(d.members) == 1 {
+		return d.members[0].use(ctx, fn)
+	}
 	first := int(d.turn.Add(1))
 	var err error
-	for i := range d.members {
-		m := d.members[(first+i)%len(d.members)]
-		if err = m.use(ctx, fn); !errors.Is(err, ErrTokenDown) {
-			return err
+	for _, try := range []func(*member) error{
+		func(m *member) error { return m.token.once(m.with(fn)) },
+		func(m *member) error { return m.use(ctx, fn) },
+	} {
+		for i := range d.members {
+			err = try(d.members[(first+i)%len(d.members)])
+			if !errors.Is(err, ErrTokenDown) && !errors.Is(err, errStale) {
+				return err
+			}
 		}
 	}
 	return err
@@ -115,17 +124,22 @@ func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
 
 // use runs fn with the domain's objects on this token, again if they were lost and found anew.
 func (m *member) use(ctx context.Context, fn func(*loaded) error) error {
-	return m.token.with(func(c *conn) error {
+	return m.token.with(ctx, m.with(fn))
+}
+
+// with gives fn the domain's objects on a conn.
+func (m *member) with(fn func(*loaded) error) func(*conn) error {
+	return func(c *conn) error {
 		l := m.on(c)
 		if l == nil {
 			return errors.New("the domain is closed")
 		}
 		err := fn(l)
 		if classOf(err) == classHandleLost {
-			return c.objectsLost(ctx, err)
+			return c.objectsLost(err)
 		}
 		return err
-	})
+	}
 }
 
 // on gives the domain's objects on c.
@@ -148,7 +162,7 @@ func (t *Token) join(ctx context.Context, m tenant) error {
 	t.mu.Lock()
 	t.members = append(t.members, m)
 	t.mu.Unlock()
-	err := t.with(func(c *conn) error {
+	err := t.with(ctx, func(c *conn) error {
 		return c.do(ctx, laneHold, func(s *session) error {
 			if _, ok := c.loaded.Load(m); ok {
 				return nil // the conn is newer than the membership

@@ -97,7 +97,7 @@ type loaded struct {
 
 // load finds the domain's keys on c, whose holder session is s.
 func (m *member) load(c *conn, s *session) error {
-	w, err := findWraps(s)
+	w, err := c.token.wrapsOf(s)
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,8 @@ var ckrClasses = map[uint]class{
 	pkcs11.CKR_SESSION_HANDLE_INVALID: classSessionLost,
 	pkcs11.CKR_SESSION_CLOSED:         classSessionLost,
 	pkcs11.CKR_OPERATION_ACTIVE:       classSessionLost,
+	// The library may find memory again, above all once a session was closed.
+	pkcs11.CKR_HOST_MEMORY: classSessionLost,
 
 	pkcs11.CKR_OBJECT_HANDLE_INVALID:         classHandleLost,
 	pkcs11.CKR_KEY_HANDLE_INVALID:            classHandleLost,

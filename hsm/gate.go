@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
-// gateWait bounds how long a restart of the library, or the end of a token, waits for calls in
-// flight.
-const gateWait = 5 * time.Second
+// gateWait bounds how long a restart of the library waits for calls in flight, while new ones wait
+// for it; closeWait the same of the end of a conn or a token, for which nobody waits.
+const (
+	gateWait  = time.Second
+	closeWait = 5 * time.Second
+)
 
 // A gate lets calls through until it is shut; those that come later wait for it to open.
 //

@@ -120,19 +120,12 @@ func version(v pkcs11.Version) string { return fmt.Sprintf("%d.%d", v.Major, v.M
 // Health asks whether the token is there and this process is logged in. It marks the token down
 // if not. Domain.Health asks more.
 func (t *Token) Health(ctx context.Context) error {
-	return t.with(func(c *conn) error {
+	return t.with(ctx, func(c *conn) error {
 		return c.healthy(c.do(ctx, laneHold, func(s *session) error {
 			if _, err := s.tokenInfo(); err != nil {
 				return err
 			}
-			info, err := s.ctx().GetSessionInfo(s.handle)
-			if err != nil {
-				return s.conn.fail(err, "C_GetSessionInfo", noMechanism)
-			}
-			if info.State != pkcs11.CKS_RW_USER_FUNCTIONS {
-				return &Error{Function: "C_GetSessionInfo", Code: pkcs11.CKR_USER_NOT_LOGGED_IN, class: classTokenLost}
-			}
-			return nil
+			return s.alive()
 		}))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
@@ -22,6 +23,8 @@ type module struct {
 	// incarnation counts calls of C_Initialize. Handles of an earlier one mean nothing, or
 	// something else. Written with the gate shut.
 	incarnation uint64
+	hanging     atomic.Int32 // calls that are past their limit
+	leak        leak
 
 	mu     sync.Mutex
 	tokens map[*Token]struct{}
@@ -133,12 +136,13 @@ func (m *module) reinitialise() error {
 	if m.foreign {
 		return errors.New("the PKCS#11 module was initialised by other code of this process and is not ours to restart")
 	}
-	if !m.gate.shutWithin(gateWait) {
+	if m.hanging.Load() > 0 || !m.gate.shutWithin(gateWait) {
 		return errors.New("a call that hangs in the PKCS#11 module keeps it from being restarted")
 	}
 	defer m.gate.reopen()
 	// An error of C_Finalize says that there was nothing to end.
 	_ = m.ctx.Finalize()
+	m.leak.reset()
 	if err := m.initialise(); err != nil {
 		return err
 	}

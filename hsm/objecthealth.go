@@ -29,7 +29,7 @@ type tokenNames struct{ last sync.Map } // *Token to pkcs11.TokenInfo
 // check runs a test of a token and says how it went.
 func (n *tokenNames) check(ctx context.Context, t *Token, test func(*conn) error) TokenHealth {
 	begun := time.Now()
-	err := t.with(func(c *conn) error {
+	err := t.with(ctx, func(c *conn) error {
 		err := c.do(ctx, laneShort, func(s *session) error {
 			info, err := s.tokenInfo()
 			if err == nil {

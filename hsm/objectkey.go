@@ -95,7 +95,7 @@ func (k *ObjectKey) Describe(ctx context.Context) (ObjectFact, error) {
 // it is still there is known as it is for Encrypt.
 func (k *ObjectKey) Fact(ctx context.Context) (ObjectFact, error) {
 	var fact ObjectFact
-	err := k.token.with(func(c *conn) error {
+	err := k.token.with(ctx, func(c *conn) error {
 		h, err := k.on(ctx, c)
 		if err == nil {
 			fact = h.fact
@@ -136,7 +136,7 @@ func (k *ObjectKey) Decrypt(ctx context.Context, sealed Sealed, aad []byte) ([]b
 
 // use runs fn with the key's handle. One that went with its object is looked up again once.
 func (k *ObjectKey) use(ctx context.Context, fn func(*session, object) error) error {
-	return k.token.with(func(c *conn) error {
+	return k.token.with(ctx, func(c *conn) error {
 		err := errGone
 		for range maxGone {
 			h, findErr := k.on(ctx, c)
@@ -270,26 +270,20 @@ func (k *ObjectKey) find(s *session) (object, error) {
 	case len(found) > 1:
 		return 0, fmt.Errorf("%w: more than one secret key of that name: add id or object", ErrNotUsable)
 	}
-	got, err := s.attributes(found[0], pkcs11.CKA_KEY_TYPE, pkcs11.CKA_VALUE_LEN)
+	got, err := s.attributes(found[0], pkcs11.CKA_KEY_TYPE, pkcs11.CKA_VALUE_LEN, pkcs11.CKA_ID)
 	if err != nil {
 		return 0, err
+	}
+	// Who could use the sealing key like this would open every secret of the keystore, and a key that
+	// makes ciphertexts of KMS would make them here too.
+	var own ObjectInfo
+	if own.place(got[2]); own.Role != "" || string(got[2]) == probeLabel {
+		return 0, fmt.Errorf("%w: it is one of kms11's own", ErrNotUsable)
 	}
 	if number(got[0]) != pkcs11.CKK_AES || number(got[1]) != 32 {
 		return 0, fmt.Errorf("%w: it is not an AES key of 32 bytes", ErrNotUsable)
 	}
 	return found[0], nil
-}
-
-// number is a CK_ULONG as the token writes it; ^0 if it is none.
-func number(b []byte) uint64 {
-	if len(b) != 8 && len(b) != 4 {
-		return ^uint64(0)
-	}
-	n := uint64(0)
-	for i, digit := range b {
-		n |= uint64(digit) << (8 * i) // every platform of this program is little-endian or refused by its tests
-	}
-	return n
 }
 
 // sessionCopy copies a key object to a session object that cannot leave the token; where the token

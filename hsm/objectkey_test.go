@@ -165,6 +165,29 @@ func TestObjectKeyThatIsNotFit(t *testing.T) {
 	}
 }
 
+// TestOwnKeysAreNoObjectKeys: the sealing key above all encrypts and decrypts too.
+func TestOwnKeysAreNoObjectKeys(t *testing.T) {
+	uri := hsmtest.NewURI(t)
+	token := hsmtest.Open(t, hsm.Config{URI: uri})
+	hsmtest.Domain(t, token)
+	tokens := hsm.NewObjectTokens([]*hsm.Token{token})
+	if fleet := tokens.Fleet(t.Context(), nil); fleet[0].Err != nil {
+		t.Fatal(fleet[0].Err)
+	}
+	for _, label := range []string{"kms11%20sealing%20key%201", "kms11%20domain%20key%201", "kms11%20record%20key%201", "kms11%20health%20test"} {
+		k, err := tokens.Key(t.Context(), keyURI(t, uri, label))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Describe(t.Context()); !errors.Is(err, hsm.ErrNotUsable) {
+			t.Errorf("%s: %v", label, err)
+		}
+		if _, err := k.Encrypt(t.Context(), nil, []byte("text")); !errors.Is(err, hsm.ErrNotUsable) {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+}
+
 func TestGenerateObjectKey(t *testing.T) {
 	uri := hsmtest.NewURI(t)
 	token := hsmtest.Open(t, hsm.Config{URI: uri})

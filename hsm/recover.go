@@ -3,7 +3,6 @@ package hsm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/miekg/pkcs11"
@@ -11,34 +10,21 @@ import (
 
 var errClosed = errors.New("closed")
 
-// The delays between attempts to reach a token that is down.
+// The delays between attempts to reach a token that is down, after the first, which comes at once.
 const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 30 * time.Second
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = 3 * time.Second
 )
 
-// replace makes a new conn in place of c, whose objects are lost. It answers errStale, so that
-// the caller takes the new one, or what kept the token from coming back.
-func (t *Token) replace(c *conn, cause error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.conn.Load() != c {
-		return errStale
-	}
-	fresh, err := t.connect()
-	if err != nil {
-		t.down(c, errors.Join(cause, err))
-		return fmt.Errorf("%w: %s: %w", ErrTokenDown, t.config.URI, err)
-	}
-	t.conn.Store(fresh)
-	c.retire()
-	t.log.Warn("session with the token's objects was lost; reconnected", "error", cause)
-	return errStale
-}
+// grace is how long calls wait for a conn that was lost just now, before they fail at once.
+const grace = 250 * time.Millisecond
 
 // markDown takes the token out of use because of cause, if c is still its conn, and starts the
 // attempts to get it back.
 func (t *Token) markDown(c *conn, cause error) {
+	if t.conn.Load() != c {
+		return // without waiting for mu, which an attempt holds
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn.Load() == c {
@@ -49,41 +35,59 @@ func (t *Token) markDown(c *conn, cause error) {
 // down is markDown with t.mu held. c is the old conn or nil.
 func (t *Token) down(c *conn, cause error) {
 	t.cause.Store(&cause)
+	attempt := make(chan struct{})
+	t.attempt.Store(&attempt) // before conn, so that nobody fails who could wait
 	t.conn.Store(nil)
 	if c != nil {
 		c.retire()
 	}
 	t.refused = t.refused || errors.Is(cause, ErrPIN)
-	t.log.Error("token is down", "error", cause)
+	t.log.Warn("connection to the token lost", "error", cause)
 	if t.closed || t.recovering || t.refused {
+		t.attempted(&attempt)
 		return
 	}
 	t.recovering = true
-	t.background.Go(t.comeBack)
+	t.background.Go(func() { t.comeBack(&attempt) })
+}
+
+// attempted ends the wait for an attempt.
+func (t *Token) attempted(attempt *chan struct{}) {
+	if t.attempt.CompareAndSwap(attempt, nil) {
+		close(*attempt)
+	}
 }
 
 // comeBack tries to reach the token until it is back, its PIN is refused, or Close is called.
-func (t *Token) comeBack() {
-	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
+func (t *Token) comeBack(attempt *chan struct{}) {
+	begun, failed := time.Now(), false
+	for delay := time.Duration(0); ; delay = min(max(2*delay, firstRetry), lastRetry) {
 		select {
 		case <-t.closing:
+			t.attempted(attempt)
 			return
 		case <-time.After(delay):
 		}
-		err := t.attempt()
+		err := t.try()
 		if err != nil && t.needsRestart(err) {
 			if restart := t.module.reinitialise(); restart != nil {
 				err = errors.Join(err, restart)
 			}
 		}
 		if t.settled(err) {
+			t.attempted(attempt)
 			return
+		}
+		if !failed && time.Since(begun) > grace {
+			failed = true
+			t.attempted(attempt)
+			t.log.Error("token is down", "error", err)
 		}
 	}
 }
 
-// attempt connects once, if the token is still down.
-func (t *Token) attempt() error {
+// try connects once, if the token is still down.
+func (t *Token) try() error {
 	if err := t.module.gate.enter(context.Background()); err != nil {
 		return err
 	}
@@ -156,7 +160,7 @@ func (t *Token) reconnectShut() {
 	old.retire()
 }
 
-// idle waits until nothing runs in the background any more, but not longer than gateWait.
+// idle waits until nothing runs in the background any more, but not longer than closeWait.
 func (t *Token) idle() error {
 	done := make(chan struct{})
 	go func() {
@@ -166,7 +170,7 @@ func (t *Token) idle() error {
 	select {
 	case <-done:
 		return nil
-	case <-time.After(gateWait):
+	case <-time.After(closeWait):
 		return errors.New("a call still hangs in the PKCS#11 module, which is left as it is")
 	}
 }

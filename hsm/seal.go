@@ -126,7 +126,7 @@ func (d *Domain) Health(ctx context.Context) error {
 }
 
 func (m *member) health(ctx context.Context) error {
-	err := m.token.with(func(c *conn) error {
+	err := m.token.with(ctx, func(c *conn) error {
 		l := m.on(c)
 		if l == nil {
 			return errors.New("the domain is closed")

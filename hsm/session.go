@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
@@ -13,6 +14,11 @@ import (
 type session struct {
 	conn   *conn
 	handle pkcs11.SessionHandle
+
+	// What the watchdog looks at: when the call in flight began, 0 for none, and how long it may
+	// take, by Token.since; and whether it is past that.
+	began, limit atomic.Int64
+	hangs        atomic.Bool
 }
 
 type (
@@ -66,6 +72,18 @@ func (s *session) login(pin PIN) (already bool, err error) {
 	return false, err
 }
 
+// alive says by its error whether the session is not there or its user is not logged in.
+func (s *session) alive() error {
+	info, err := s.ctx().GetSessionInfo(s.handle)
+	if err != nil {
+		return s.conn.fail(err, "C_GetSessionInfo", noMechanism)
+	}
+	if info.State != pkcs11.CKS_RW_USER_FUNCTIONS {
+		return &Error{Function: "C_GetSessionInfo", Code: pkcs11.CKR_USER_NOT_LOGGED_IN, class: classTokenLost}
+	}
+	return nil
+}
+
 func (s *session) tokenInfo() (pkcs11.TokenInfo, error) {
 	info, err := s.ctx().GetTokenInfo(s.conn.slot)
 	return info, s.conn.fail(err, "C_GetTokenInfo", noMechanism)
@@ -86,6 +104,7 @@ func (s *session) generateKey(mech uint, template []*attribute) (object, error) 
 }
 
 func (s *session) generateKeyPair(mech uint, public, private []*attribute) (pub, priv object, err error) {
+	s.patient()
 	pub, priv, err = s.ctx().GenerateKeyPair(s.handle, mechanism(mech, nil), public, private)
 	return pub, priv, s.conn.fail(err, "C_GenerateKeyPair", mech)
 }
@@ -101,7 +120,11 @@ func (s *session) copyObject(o object, template []*attribute) (object, error) {
 }
 
 func (s *session) destroyObject(o object) error {
-	return s.conn.fail(s.ctx().DestroyObject(s.handle, o), "C_DestroyObject", noMechanism)
+	err := s.conn.fail(s.ctx().DestroyObject(s.handle, o), "C_DestroyObject", noMechanism)
+	if err == nil {
+		s.conn.token.module.leak.lose(s.conn.token.quirks.LeakPerObject)
+	}
+	return err
 }
 
 func (s *session) setAttributes(o object, a []*attribute) error {

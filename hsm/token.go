@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/pkcs11"
 )
@@ -35,6 +36,12 @@ type Config struct {
 	// PairsAhead is the number of RSA pairs that are generated ahead, data key pairs and pairs for
 	// imports each, for each size that was asked for; 0 is 2, a negative number is none.
 	PairsAhead int
+	// CallLimit is how long a call into the library may take before the token is taken out of use, and
+	// PairLimit the same of generating a key pair; 0 is 10 seconds and 3 minutes.
+	CallLimit, PairLimit time.Duration
+	// LeakBudget is how much memory, in bytes, a library that leaks may lose before it is
+	// initialised again, which ends the leak; 0 is 256 MB. Calls wait for that moment.
+	LeakBudget int
 	// Logger gets what happens in the background; nil discards it.
 	Logger *slog.Logger
 	// Quirks replaces what this package knows of the token; nil leaves that to the token's name.
@@ -49,6 +56,7 @@ const (
 	defaultRunMessages = 65536
 	defaultRunSeconds  = 60
 	defaultPairsAhead  = 2
+	defaultLeakBudget  = 256 << 20
 )
 
 // A Token is one token with one login and a fixed set of sessions. Its methods may be called by
@@ -59,12 +67,18 @@ type Token struct {
 	log    *slog.Logger
 	quirks *Quirks // set before the first session is opened, constant afterwards
 
-	abilities atomic.Pointer[abilities] // nil until the first domain is joined
+	// What the token can do; nil until the first domain is joined.
+	abilities atomic.Pointer[abilities]
+	wraps     atomic.Pointer[wraps]
 
-	conn    atomic.Pointer[conn]  // nil while the token is down
-	cause   atomic.Pointer[error] // why conn is nil
-	probed  atomic.Pointer[conn]  // the conn that last saw the test key: see findProbe
-	closing chan struct{}         // closed by Close
+	conn  atomic.Pointer[conn]  // nil while the token is down
+	cause atomic.Pointer[error] // why conn is nil
+	// attempt is closed when a conn that was lost just now is replaced, or cannot be so soon; nil:
+	// none was.
+	attempt atomic.Pointer[chan struct{}]
+	opened  time.Time
+	probed  atomic.Pointer[conn] // the conn that last saw the test key: see findProbe
+	closing chan struct{}        // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
 	// with mu held and closed unset, or in Close.
 	background sync.WaitGroup
@@ -87,13 +101,14 @@ func OpenToken(ctx context.Context, c Config) (*Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token %s: %w", c.URI, err)
 	}
-	t := &Token{config: withDefaults(c), module: m, closing: make(chan struct{})}
+	t := &Token{config: withDefaults(c), module: m, opened: time.Now(), closing: make(chan struct{})}
 	t.quirks = c.Quirks
 	t.log = t.config.Logger.With("token", c.URI.String())
 	if err := t.openFirst(ctx); err != nil {
 		_ = m.release() // the error that led here is the one to report
 		return nil, fmt.Errorf("token %s: %w", c.URI, err)
 	}
+	t.background.Go(t.watch)
 	return t, nil
 }
 
@@ -106,10 +121,17 @@ func withDefaults(c Config) Config {
 		{&c.Handles, defaultHandles},
 		{&c.RunMessages, defaultRunMessages},
 		{&c.RunSeconds, defaultRunSeconds},
+		{&c.LeakBudget, defaultLeakBudget},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
+	}
+	if c.CallLimit <= 0 {
+		c.CallLimit = defaultCallLimit
+	}
+	if c.PairLimit <= 0 {
+		c.PairLimit = defaultPairLimit
 	}
 	if c.PairsAhead == 0 {
 		c.PairsAhead = defaultPairsAhead
@@ -171,7 +193,11 @@ func (t *Token) connect() (*conn, error) {
 	holder := <-c.lanes[laneHold]
 	defer func() { c.lanes[laneHold] <- holder }()
 	for _, m := range t.members {
-		if err := m.load(c, holder); err != nil {
+		err := m.load(c, holder)
+		if lost(err) && holder.alive() == nil { // as in conn.do
+			err = m.load(c, holder)
+		}
+		if err != nil {
 			_ = holder.close()
 			c.abandon()
 			return nil, err
@@ -234,25 +260,62 @@ func (t *Token) current() (*conn, error) {
 
 // do runs fn with a session of the present conn: see conn.do.
 func (t *Token) do(ctx context.Context, l lane, fn func(*session) error) error {
-	return t.with(func(c *conn) error { return c.do(ctx, l, fn) })
+	return t.with(ctx, func(c *conn) error { return c.do(ctx, l, fn) })
 }
 
-// with runs fn with the present conn, and again if it was replaced meanwhile.
-func (t *Token) with(fn func(*conn) error) error {
+// once runs fn with the present conn.
+func (t *Token) once(fn func(*conn) error) error {
+	c, err := t.current()
+	if err != nil {
+		return err
+	}
+	return fn(c)
+}
+
+// with runs fn with the present conn, and again if it was given up meanwhile: for its objects or
+// holder every time, for the token itself once. It waits a moment for a conn that was lost just now.
+func (t *Token) with(ctx context.Context, fn func(*conn) error) error {
+	lost := false
 	for range maxReplaced {
+		t.await(ctx)
 		c, err := t.current()
 		if err != nil {
 			return err
 		}
-		if err = fn(c); err == nil || !errors.Is(err, errStale) {
+		err = fn(c)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errStale):
+		case !lost && errors.Is(err, ErrTokenDown) && t.conn.Load() != c:
+			lost = true
+		default:
 			return err
 		}
 	}
 	return fmt.Errorf("%w: %s: its sessions are lost again and again", ErrTokenDown, t.config.URI)
 }
 
-// maxReplaced bounds how often one call follows a conn that is being replaced.
+// maxReplaced bounds how often one call follows a conn that is given up.
 const maxReplaced = 4
+
+// await waits for a conn that was lost just now to be replaced, within bounds.
+func (t *Token) await(ctx context.Context) {
+	attempt := t.attempt.Load()
+	if attempt == nil {
+		return
+	}
+	bound := time.NewTimer(attemptWait)
+	defer bound.Stop()
+	select {
+	case <-*attempt:
+	case <-bound.C:
+	case <-ctx.Done():
+	}
+}
+
+// attemptWait bounds that wait if an attempt hangs.
+const attemptWait = time.Second
 
 // Close ends the background work, closes all sessions and, with the last token of the module,
 // ends the module. It waits a few seconds for calls in flight; after that it leaves the module as
@@ -261,7 +324,9 @@ func (t *Token) Close() error {
 	t.module.mu.Lock()
 	delete(t.module.tokens, t)
 	t.module.mu.Unlock()
-	t.mu.Lock()
+	if !t.lockWithin(closeWait) {
+		return fmt.Errorf("token %s: %w, so it is left as it is", t.config.URI, errHangs)
+	}
 	if t.closed {
 		t.mu.Unlock()
 		return nil
@@ -278,4 +343,14 @@ func (t *Token) Close() error {
 		return fmt.Errorf("token %s: %w", t.config.URI, err)
 	}
 	return t.module.release()
+}
+
+// lockWithin takes t.mu, which a call that hangs while the token is connected keeps.
+func (t *Token) lockWithin(d time.Duration) bool {
+	for end := time.Now().Add(d); !t.mu.TryLock(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }

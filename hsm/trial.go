@@ -66,11 +66,6 @@ func (t *trial) secret(spec kms.Spec) error {
 	return nil
 }
 
-func lost(err error) bool {
-	c := classOf(err)
-	return c == classSessionLost || c == classTokenLost
-}
-
 // roundTripBy wraps an object under a new key and unwraps it.
 func (t *trial) roundTripBy(mech uint, o object, template []*attribute) (object, error) {
 	kek, err := t.keep(t.generateKey(wrapKeyKind.generate, wrapKeyKind.sized(inUse)))

@@ -100,7 +100,7 @@ func (v *Vault) Down() error {
 // Ordinal and Created.
 func (v *Vault) GenerateKey(ctx context.Context, objectID []byte, label string) (kms.Material, error) {
 	var m kms.Material
-	err := v.on(func(h *shelf) error {
+	err := v.on(ctx, func(h *shelf) error {
 		sc := v.scheme.Load()
 		m = kms.Material{Scheme: sc.name, ObjectID: objectID}
 		return h.conn.do(ctx, laneHold, func(s *session) (err error) {
@@ -164,7 +164,7 @@ func (v *Vault) Random(ctx context.Context, n int) (b []byte, err error) {
 	if n < 1 || n > maxRandom {
 		return nil, fmt.Errorf("%d random bytes: not 1 to %d", n, maxRandom)
 	}
-	err = v.on(func(h *shelf) (err error) {
+	err = v.on(ctx, func(h *shelf) (err error) {
 		b, err = h.random(ctx, n)
 		return err
 	})
@@ -183,7 +183,7 @@ func (v *Vault) Forget(m *kms.Material) {
 // Destroy ends a key and its object. That it is gone already is success, if the token is there to
 // say so.
 func (v *Vault) Destroy(ctx context.Context, m *kms.Material) error {
-	return v.on(func(h *shelf) error {
+	return v.on(ctx, func(h *shelf) error {
 		h.forget(m)
 		return h.conn.do(ctx, laneHold, func(s *session) error {
 			h.conn.resting.Lock()
@@ -204,8 +204,8 @@ func (v *Vault) Destroy(ctx context.Context, m *kms.Material) error {
 }
 
 // on runs fn with the vault's objects on the present conn, again if they were lost and found anew.
-func (v *Vault) on(fn func(*shelf) error) error {
-	return v.token.with(func(c *conn) error {
+func (v *Vault) on(ctx context.Context, fn func(*shelf) error) error {
+	return v.token.with(ctx, func(c *conn) error {
 		h := v.shelf(c)
 		if h == nil {
 			return errors.New("the vault is closed")
@@ -216,7 +216,7 @@ func (v *Vault) on(fn func(*shelf) error) error {
 
 // use runs fn while the token has the object of m.
 func (v *Vault) use(ctx context.Context, m *kms.Material, sc *scheme, fn func(*shelf) error) error {
-	return v.on(func(h *shelf) error {
+	return v.on(ctx, func(h *shelf) error {
 		err := h.check(ctx, m, sc)
 		if err == nil {
 			err = fn(h)
@@ -230,7 +230,7 @@ func (v *Vault) use(ctx context.Context, m *kms.Material, sc *scheme, fn func(*s
 			return err
 		}
 		if err = fn(h); classOf(err) == classHandleLost {
-			return h.conn.objectsLost(ctx, err)
+			return h.conn.objectsLost(err)
 		}
 		return err
 	})
@@ -246,7 +246,7 @@ func (v *Vault) shelf(c *conn) *shelf {
 
 // Has says whether the token has the object of a key.
 func (v *Vault) Has(ctx context.Context, objectID []byte) (has bool, err error) {
-	err = v.on(func(h *shelf) error {
+	err = v.on(ctx, func(h *shelf) error {
 		return h.conn.do(ctx, laneHold, func(s *session) error {
 			h.conn.resting.Lock()
 			defer h.conn.resting.Unlock()

@@ -78,7 +78,7 @@ func schemeFor(s *session) (*scheme, error) {
 		if err == nil {
 			return &schemes[i], nil
 		}
-		if c := classOf(err); c == classSessionLost || c == classTokenLost {
+		if lost(err) {
 			return nil, err
 		}
 		why = append(why, fmt.Errorf("scheme %s: %w", schemes[i].name, err))

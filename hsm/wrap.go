@@ -58,6 +58,18 @@ var wrapCandidates = []struct {
 // A wraps says which mechanism of a token does which algorithm, as found by doing.
 type wraps map[kms.WrapAlgorithm]uint
 
+// wrapsOf is findWraps, once for a token.
+func (t *Token) wrapsOf(s *session) (wraps, error) {
+	if w := t.wraps.Load(); w != nil {
+		return *w, nil
+	}
+	w, err := findWraps(s)
+	if err == nil {
+		t.wraps.Store(&w)
+	}
+	return w, err
+}
+
 // findWraps wraps known keys under known keys, all of them public test vectors.
 func findWraps(s *session) (wraps, error) {
 	found := wraps{}
@@ -69,7 +81,7 @@ func findWraps(s *session) (wraps, error) {
 				found[c.algorithm] = mech
 				break
 			}
-			if cl := classOf(err); cl == classSessionLost || cl == classTokenLost {
+			if lost(err) {
 				return nil, err
 			}
 			why = errors.Join(why, fmt.Errorf("%s: %w", c.algorithm, err))

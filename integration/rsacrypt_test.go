@@ -6,8 +6,12 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -135,4 +139,33 @@ func TestAsymmetricCiphertextNeedsItsKey(t *testing.T) {
 			t.Error("the plaintext changed on its way")
 		}
 	})
+}
+
+// TestPaddingOutsideCanBeForbidden runs one keystore with and without the setting. Without it
+// SoftHSM2, which has OAEP with SHA-1 only, does the raw step of SHA-256; with it neither the list of
+// algorithms nor Decrypt has SHA-256, and SHA-1 goes on.
+func TestPaddingOutsideCanBeForbidden(t *testing.T) {
+	server := kms11test.Start(t)
+	ctx := t.Context()
+	key := newKey(t, server.Client(t), types.KeySpecRsa2048, types.KeyUsageTypeEncryptDecrypt)
+	public := publicKey(t, server.Client(t), key.KeyId).(*rsa.PublicKey)
+	server.Stop(t)
+	config := filepath.Join(t.TempDir(), "kms11.yaml")
+	if err := os.WriteFile(config, []byte("forbidpaddingoutside: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := kms11test.StartIn(t, server.Dir, "--config", config).Client(t)
+	for _, o := range oaeps() {
+		blob := must(rsa.EncryptOAEP(o.hash(), rand.Reader, public, []byte("outside"), nil))(t)
+		_, err := client.Decrypt(ctx, &kms.DecryptInput{KeyId: key.KeyId, CiphertextBlob: blob, EncryptionAlgorithm: o.algorithm})
+		described := must(client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: key.KeyId}))(t)
+		listed := slices.Contains(described.KeyMetadata.EncryptionAlgorithms, o.algorithm)
+		var unsupported *types.UnsupportedOperationException
+		switch forbidden := o.algorithm == types.EncryptionAlgorithmSpecRsaesOaepSha256; {
+		case forbidden && (!errors.As(err, &unsupported) || listed):
+			t.Errorf("%s: %v, listed %t; want UnsupportedOperationException and not listed", o.algorithm, err, listed)
+		case !forbidden && (err != nil || !listed):
+			t.Errorf("%s: %v, listed %t; want it to work", o.algorithm, err, listed)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/kms11/kms11/attest"
 	"github.com/kms11/kms11/hsm"
@@ -71,18 +72,31 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 	for _, warning := range uri.Warnings() {
 		log.Warn(warning, "token", uri.String())
 	}
-	token, err := hsm.OpenToken(ctx, hsm.Config{
+	token, err := hsm.OpenToken(ctx, tokenConfig(c, uri, log))
+	if err != nil {
+		return nil, tokenError{err}
+	}
+	return token, nil
+}
+
+// tokenConfig is how the settings have a token used.
+func tokenConfig(c Config, uri hsm.URI, log *slog.Logger) hsm.Config {
+	return hsm.Config{
 		URI:         uri,
 		Sessions:    c.Sessions,
 		Handles:     c.Handles,
 		RunMessages: c.Run.Messages,
 		RunSeconds:  c.Run.Seconds,
 		Logger:      log,
-	})
-	if err != nil {
-		return nil, tokenError{err}
+
+		PublicOutside:        c.PublicOutside,
+		ForbidPaddingOutside: c.ForbidPaddingOutside,
+		PairsAhead:           c.PairsAhead,
+
+		CallLimit:  time.Duration(c.Limits.Call) * time.Second,
+		PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
+		LeakBudget: c.Limits.Leak << 20,
 	}
-	return token, nil
 }
 
 func tokenURIs(c Config, p paths) ([]hsm.URI, error) {

@@ -52,6 +52,17 @@ type Config struct {
 	Sessions int `yaml:"sessions"`
 	// Handles bounds the session objects kept in each token; 0 means 32768.
 	Handles int `yaml:"handles"`
+	// PublicOutside moves verifying and encrypting with public keys, which need no secret, out of
+	// the tokens into Go's standard library, where that has the algorithm.
+	PublicOutside bool `yaml:"publicoutside"`
+	// ForbidPaddingOutside refuses RSA decryption and imports where a token does not have the hash
+	// of the padding, instead of removing the padding outside the token.
+	ForbidPaddingOutside bool `yaml:"forbidpaddingoutside"`
+	// PairsAhead is the number of RSA pairs generated ahead for each use and size that was asked for;
+	// 0 means 2, a negative number none.
+	PairsAhead int `yaml:"pairsahead"`
+	// Limits bounds hanging calls and leaks of the tokens' libraries.
+	Limits LimitsConfig `yaml:"limits"`
 	// Attestation names the roots of the enclaves that may be a request's Recipient.
 	Attestation AttestationConfig `yaml:"attestation"`
 	// Run limits how long one derived message key is used.
@@ -172,6 +183,10 @@ var (
 // maxSessions is far more than any token serves at once; a larger number is a mistake.
 const maxSessions = 1024
 
+// maxPairsAhead bounds the session objects that wait in a token, and the minutes after a start in
+// which it does nothing but make them.
+const maxPairsAhead = 64
+
 // check refuses settings that cannot work or would not be safe.
 func (c *Config) check() error {
 	switch {
@@ -187,6 +202,10 @@ func (c *Config) check() error {
 		return errors.New("config: tls needs both certificate and key")
 	case c.Sessions > maxSessions:
 		return fmt.Errorf("config: sessions is at most %d", maxSessions)
+	case c.PairsAhead > maxPairsAhead:
+		return fmt.Errorf("config: pairsahead is at most %d", maxPairsAhead)
+	case c.Limits.Call < 0 || c.Limits.Pair < 0 || c.Limits.Leak < 0:
+		return errors.New("config: limits.call, limits.pair and limits.leak are not negative")
 	case c.Sessions < 0 || c.Handles < 0 || c.Run.Messages < 0 || c.Run.Seconds < 0:
 		return errors.New("config: sessions, handles, run.messages and run.seconds are not negative")
 	}

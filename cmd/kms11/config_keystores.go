@@ -98,14 +98,7 @@ func (b *backend) openKeyStores(c Config, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		cluster := ops.Cluster{ID: setting.ID, Token: hsm.Config{
-			URI:         uri,
-			Sessions:    c.Sessions,
-			Handles:     c.Handles,
-			RunMessages: c.Run.Messages,
-			RunSeconds:  c.Run.Seconds,
-			Logger:      log,
-		}}
+		cluster := ops.Cluster{ID: setting.ID, Token: tokenConfig(c, uri, log)}
 		if setting.TrustAnchor != "" {
 			if cluster.TrustAnchor, err = readCertificate(setting.TrustAnchor); err != nil {
 				return fmt.Errorf("clusters: %s: trustanchor: %w", setting.ID, err)

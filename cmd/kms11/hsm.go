@@ -18,7 +18,7 @@ func hsmCommand() *cli.Command {
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	return &cli.Command{
 		Name:  "hsm",
-		Usage: "look at the token",
+		Usage: "look at tokens, try them, make one",
 		Subcommands: []*cli.Command{
 			{
 				Name:   "info",
@@ -34,6 +34,10 @@ func hsmCommand() *cli.Command {
 				Flags:  append(settingFlags(), tokenFlag(), asJSON),
 				Action: func(c *cli.Context) error { return withTokens(c, printProbe) },
 			},
+			objectsCommand(asJSON),
+			selfTestCommand(asJSON),
+			benchCommand(asJSON),
+			initTokenCommand(),
 		},
 	}
 }

@@ -30,6 +30,7 @@ type Report struct {
 	Results  []*Result     `json:"results,omitempty"`
 	Ratios   []Ratio       `json:"ratios,omitempty"`
 	Keys     []*KeysResult `json:"keys,omitempty"`
+	XKS      *XKSReport    `json:"xks,omitempty"`
 }
 
 func newReport(opts options) *Report {
@@ -74,6 +75,10 @@ func (r *Report) print(w io.Writer) {
 	fmt.Fprintf(w, "Server CPU time per request (user and system, µs) and requests per second.\n"+
 		"Median of %d rounds of %d requests; %s, %d CPUs shared with the client, %s.\n\n",
 		r.Rounds, r.Requests, r.Platform, r.CPUs, r.Go)
+	if r.XKS != nil {
+		r.XKS.print(w)
+		return
+	}
 	if r.Keys != nil {
 		r.printKeys(w)
 		return
