@@ -6,6 +6,7 @@ DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
 FUZZTIME  ?= 30s
 BENCHARGS ?=
+XKSBENCHARGS ?=
 FAULTSFOR ?= 10m
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
@@ -21,12 +22,12 @@ govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration clean
+.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install SoftHSM2, a C compiler and OpenSSL where they are missing
+deps: ## install SoftHSM2, a C compiler, OpenSSL, OpenSC and curl where they are missing
 	@sh softhsm-config/deps.sh
 
 build: ## build bin/kms11
@@ -65,6 +66,10 @@ $(BIN)/tools/%: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -buildvcs=false -o $(@D)/ $$($(GO) list -f '{{.ImportPath}}' tool | grep '/$*$$')
 	@touch $@
 
+test-xks: deps ## run what concerns external key stores: the proxy's conformance to its specification and its behaviour
+	$(GO) test -race -count=1 -timeout 15m ./xks
+	$(GO) test -count=1 -timeout 15m -run XKS ./integration
+
 fuzz: deps ## run each fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./... | grep -v /integration); do \
 		for target in $$($(with_token) $(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
@@ -73,8 +78,9 @@ fuzz: deps ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: deps build ## measure the server against its floors (BENCHARGS passes flags)
+bench: deps build ## measure the server against its floors (BENCHARGS and XKSBENCHARGS pass flags)
 	$(GO) run ./integration/bench $(BENCHARGS)
+	$(GO) run ./integration/bench -xks $(XKSBENCHARGS)
 
 faults: deps ## run the server over a failing token for FAULTSFOR
 	KMS11_FAULTS_FOR=$(FAULTSFOR) $(GO) test -count=1 -timeout 60m -v -run TestTokenFaults ./integration

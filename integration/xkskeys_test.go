@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/kms11/kms11/integration/kms11test"
 )
 
 // TestXKSKeyStates follows a KMS key of the server through its states, seen as an external key.
@@ -196,5 +199,39 @@ func TestXKSTokenVanishes(t *testing.T) {
 	wait(t, "the token is back", func() bool { return p.call(t, "/health", health).status == http.StatusOK })
 	if got := p.ok(t, "/keys/k/decrypt", decryptBody(sealed, nil)); string(decoded(t, got, "plaintext")) != "Hello World!" {
 		t.Error("another plaintext")
+	}
+}
+
+// TestXKSOtherToken has keys in a token that is not the domain's: it is named in the settings, counts in
+// the fleet, and its loss is not the other's.
+func TestXKSOtherToken(t *testing.T) {
+	p := startXKS(t)
+	p.Stop(t)
+	conf := filepath.Join(p.Dir, "token", "softhsm2.conf")
+	pin := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(pin, []byte("87654321\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("softhsm2-util", "--init-token", "--free", "--label", "customer", "--pin", "87654321", "--so-pin", "87654321")
+	cmd.Env = append(kms11test.ServerEnv(t), "SOFTHSM2_CONF="+conf)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("softhsm2-util (`make deps` installs it): %v\n%s", err, output)
+	}
+	listen := kms11test.FreeAddress(t)
+	config := filepath.Join(t.TempDir(), "kms11.yaml")
+	text := "xks:\n  timeout: 60000\n  listen: " + listen + "\n  tokens: ['pkcs11:token=customer?module-path=" + softHSMModule(t) + "&pin-source=file:" + pin + "']\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Server, p.endpoint = kms11test.StartIn(t, p.Dir, "--config", config), "http://"+listen
+	p.admin(t, "key", "create", "--prefix", xksPrefix, "--id", "theirs", "--object", "pkcs11:token=customer;object=theirs", "--generate")
+	p.admin(t, "key", "create", "--prefix", xksPrefix, "--id", "ours", "--object", "pkcs11:token=kms11;object=ours", "--generate")
+	for _, id := range []string{"theirs", "ours"} {
+		sealed := p.ok(t, "/keys/"+id+"/encrypt", encryptBody([]byte("Hello World!"), nil))
+		p.ok(t, "/keys/"+id+"/decrypt", decryptBody(sealed, nil))
+	}
+	health := p.ok(t, "/health", fields{"requestMetadata": fields{"kmsRequestId": "r", "kmsOperation": "KmsHealthCheck"}})
+	if fleet := health["ekmFleetDetails"].([]any); len(fleet) != 2 || fleet[0].(fields)["id"] == fleet[1].(fields)["id"] {
+		t.Errorf("the fleet: %v", fleet)
 	}
 }
