@@ -441,11 +441,13 @@ func xksAuthentication(t *testing.T, p *xksProxy) {
 		"another access key":   {unknown, "kms-xks-proxy", 0, nil, false},
 		"an id of another set": {odd, "kms-xks-proxy", 0, nil, false},
 		"another service":      {p.key, "kms", 0, nil, false},
-		"another time":         {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Header.Set("X-Amz-Date", time.Now().Add(-time.Minute).UTC().Format("20060102T150405Z")) }, false},
-		"no time":              {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Header.Del("X-Amz-Date") }, false},
-		"no signature":         {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Header.Del("Authorization") }, false},
-		"another path":         {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.URL.Path = "/example/kms/xks/v1/keys/hsm-key/metadata" }, false},
-		"another host":         {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Host = "elsewhere.example" }, false},
+		"another time": {p.key, "kms-xks-proxy", 0, func(r *http.Request) {
+			r.Header.Set("X-Amz-Date", time.Now().Add(-time.Minute).UTC().Format("20060102T150405Z"))
+		}, false},
+		"no time":      {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Header.Del("X-Amz-Date") }, false},
+		"no signature": {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Header.Del("Authorization") }, false},
+		"another path": {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.URL.Path = "/example/kms/xks/v1/keys/hsm-key/metadata" }, false},
+		"another host": {p.key, "kms-xks-proxy", 0, func(r *http.Request) { r.Host = "elsewhere.example" }, false},
 	} {
 		r := p.newRequest(t, "/health", body)
 		signXKS(t, r, body, c.key, c.service, time.Now().Add(c.at))
