@@ -22,7 +22,7 @@ func (s *Service) followVault(ctx context.Context, r *keystore.CustomKeyStoreRec
 	case have.vault == nil:
 		return nil // not yet
 	}
-	if err := have.vault.Down(); errors.Is(err, hsm.ErrPIN) {
+	if err := have.vault.Down(); hsm.PINCounted(err) {
 		// The PIN was changed while the token was away. It was tried once and is not again.
 		if err := s.concludeConnection(ctx, r, err, refused(err)); err != nil {
 			return err

@@ -97,7 +97,7 @@ func (h vaultHome) open(ctx context.Context, _ *Call, from source) ([]byte, erro
 }
 
 func (h vaultHome) failed(k key, err error) error {
-	if errors.Is(err, hsm.ErrPIN) {
+	if hsm.PINCounted(err) {
 		h.connections.wake() // the store has failed
 	}
 	return clusterError(k, err)
