@@ -67,9 +67,11 @@ $(BIN)/tools/%: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -buildvcs=false -o $(@D)/ $$($(GO) list -f '{{.ImportPath}}' tool | grep '/$*$$')
 	@touch $@
 
-test-xks: deps ## run what concerns external key stores: the proxy's conformance to its specification and its behaviour
+test-xks: deps build integration-deps ## run what concerns custom and external key stores: the proxy's conformance to its specification, and both ends in loops
 	$(GO) test -race -count=1 -timeout 15m ./xks
+	$(with_token) $(GO) test -count=1 -timeout 15m -run 'Store|External|CloudHSM|Proxy|Connect|Vault|Unavailable|Cluster|Password|LoginCut|ObjectDeleted' ./keystore ./hsm ./ops
 	$(GO) test -count=1 -timeout 15m -run XKS ./integration
+	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -run 'ExternalKeyStore|CloudHSM' ./integration/clients
 
 fuzz: deps ## run each fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./... | grep -v /integration); do \

@@ -84,11 +84,10 @@ type keyRef struct {
 
 // A loaded is the domain's objects on one conn.
 type loaded struct {
+	keyring
 	member *member
-	conn   *conn
 	wraps  wraps
 	keys   map[keyRef]domainKey // constant once loaded
-	cache  *cache
 
 	abilities *abilities
 	residents sync.Map            // CKA_ID of a resident key to its object
@@ -106,10 +105,10 @@ func (m *member) load(c *conn, s *session) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{member: m, conn: c, wraps: w, keys: map[keyRef]domainKey{}, abilities: a}
+	l := &loaded{member: m, wraps: w, keys: map[keyRef]domainKey{}, abilities: a}
+	l.keyring = keyring{conn: c, cache: newCache(c.token.config.Handles, l.destroy), direct: &m.domain.direct, bring: l.unwrap}
 	l.pairs = newPool(c, l.newDataPair, l.dropDataPair)
 	l.imports = newPool(c, l.newImportPair, func(kms.Material) {})
-	l.cache = newCache(c.token.config.Handles, l.destroy)
 	domain, err := hex.DecodeString(m.domain.description.ID)
 	if err != nil {
 		return err

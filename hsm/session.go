@@ -64,13 +64,13 @@ func (s *session) close() error {
 }
 
 // login logs the user in for the whole process. That someone is logged in already is success:
-// the state belongs to the token, not to the session.
-func (s *session) login(pin PIN) error {
-	err := s.conn.fail(s.crossing().login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
+// the state belongs to the token, not to the session. The token has not looked at the PIN then.
+func (s *session) login(pin PIN) (already bool, err error) {
+	err = s.conn.fail(s.crossing().login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
 	if isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
-		return nil
+		return true, nil
 	}
-	return err
+	return false, err
 }
 
 // alive says by its error whether the session is not there or its user is not logged in.

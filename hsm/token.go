@@ -46,6 +46,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Quirks replaces what this package knows of the token; nil leaves that to the token's name.
 	Quirks *Quirks
+
+	// exclusive refuses a token that this process is logged in to already, by ErrLoggedIn.
+	exclusive bool
 }
 
 const (
@@ -84,9 +87,10 @@ type Token struct {
 	// gate, never the other way round.
 	mu         sync.Mutex
 	refused    bool // the PIN was refused: no further login
+	loggedIn   bool // the PIN was accepted once
 	closed     bool
 	recovering bool
-	members    []*member
+	members    []tenant
 }
 
 // OpenToken loads the module, finds the one token that the URI names, logs in once and opens all
@@ -212,7 +216,7 @@ func (t *Token) connect() (*conn, error) {
 func loginAllowed(flags uint) error {
 	switch {
 	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
-		return fmt.Errorf("%w: the token says that the user PIN is locked", ErrPIN)
+		return fmt.Errorf("%w: the token says that %w", ErrPIN, ErrPINLocked)
 	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
 		return fmt.Errorf("%w: one more wrong PIN would lock the token; log in once by hand to reset its count", ErrPIN)
 	}

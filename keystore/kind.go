@@ -33,6 +33,10 @@ var (
 	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
+	customKeyStoreKind    = kind[CustomKeyStoreRecord]{code: 20, version: 1, place: (*CustomKeyStoreRecord).place, prepare: (*CustomKeyStoreRecord).prepare}
+	customKeyStoreKeyKind = kind[customKeyStoreKeyRecord]{code: 21, version: 1, place: (*customKeyStoreKeyRecord).place, prepare: (*customKeyStoreKeyRecord).prepare}
+	keyStoreOrphanKind    = kind[KeyStoreOrphanRecord]{code: 22, version: 1, place: (*KeyStoreOrphanRecord).place, prepare: (*KeyStoreOrphanRecord).prepare}
+
 	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 2, oldest: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
 
 	outboxKind        = kind[OutboxRecord]{code: 13, version: 1, place: (*OutboxRecord).place, prepare: (*OutboxRecord).prepare}

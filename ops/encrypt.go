@@ -21,7 +21,7 @@ func (s *Service) Encrypt(ctx context.Context, call *Call, in *kms.EncryptReques
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	blob, err := s.encrypt(ctx, to, in.Plaintext)
+	blob, err := s.encrypt(ctx, call, to, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +83,9 @@ var oaepOverheads = map[string]int{
 }
 
 // encrypt encrypts as the recipe says, in the token, and gives the blob.
-func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]byte, error) {
+func (s *Service) encrypt(ctx context.Context, call *Call, to recipe, plaintext []byte) ([]byte, error) {
 	if to.symmetric() {
-		return s.seal(ctx, to.key, plaintext, to.context)
+		return s.seal(ctx, call, to.key, plaintext, to.context)
 	}
 	d, err := s.domainOf(to.key.CurrentMaterial())
 	if err != nil {
@@ -100,19 +100,10 @@ func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]b
 }
 
 // seal encrypts under the current material of a symmetric key.
-func (s *Service) seal(ctx context.Context, k key, plaintext []byte, context map[string]string) ([]byte, error) {
-	material := k.CurrentMaterial()
-	c := ciphertext{scheme: material.Scheme, ordinal: material.Ordinal}
-	c.key, c.multiRegion, _ = kms.KeyIDBytes(k.ID)
-	aad := appendContext(c.appendHeader(nil, shortIV), context)
-	d, err := s.domainOf(material)
+func (s *Service) seal(ctx context.Context, call *Call, k key, plaintext []byte, context map[string]string) ([]byte, error) {
+	at, err := s.homeOf(ctx, k)
 	if err != nil {
-		return nil, tokenError(err)
+		return nil, err
 	}
-	sealed, err := d.Encrypt(ctx, material, aad, plaintext)
-	if err != nil {
-		return nil, tokenError(err)
-	}
-	c.nonce, c.iv, c.sealed = sealed.Nonce, sealed.IV, sealed.Ciphertext
-	return c.marshal(), nil
+	return at.seal(ctx, call, k, plaintext, context)
 }

@@ -127,7 +127,7 @@ func (s *Service) putImport(tx *keystore.Tx, call *Call, k key, in *kms.ImportKe
 		return incorrectMaterial(nil)
 	}
 	if isNew {
-		if err := appendImport(key{changed, k.arn}, came); err != nil {
+		if err := appendImport(key{KeyRecord: changed, arn: k.arn}, came); err != nil {
 			return err
 		}
 		return putNamed(tx, changed)

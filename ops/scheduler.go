@@ -38,11 +38,13 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 // one makes overdue is done at once.
 //
 // It also writes the last uses of keys to the store, every minute and once more when ctx has ended.
-// So it should end after the last request and before the store is closed.
+// So it should end after the last request and before the store is closed. And it keeps the custom key
+// stores connected whose records say so.
 func (s *Service) Run(ctx context.Context) {
 	var writing sync.WaitGroup
 	writing.Go(func() { s.keepLastUses(ctx) })
 	writing.Go(func() { s.keepOutbox(ctx) })
+	writing.Go(func() { s.keepConnections(ctx) })
 	defer writing.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -48,10 +48,14 @@ type Service struct {
 
 	audit  *audit.Trail // nil: no audit
 	outbox outbox
+
+	clusters    []Cluster
+	proxies     ExternalProxies
+	connections *connections
 }
 
 // Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
-// Attestation, WebIdentities and Audit are required.
+// Attestation, WebIdentities, Audit, Clusters and Proxies are required.
 type Config struct {
 	Store  *keystore.Store
 	Domain *hsm.Domain // the store's, and that of the Regions without one of their own
@@ -72,6 +76,10 @@ type Config struct {
 	WebIdentities WebIdentities
 	// Audit takes an event for every request and for what the service does by itself; nil: none.
 	Audit *audit.Trail
+	// Clusters are the tokens that custom key stores can be in; nil: none.
+	Clusters []Cluster
+	// Proxies opens external key store proxies; nil: there can be no external key stores.
+	Proxies ExternalProxies
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -95,6 +103,9 @@ func New(c Config) *Service {
 		attestation: c.Attestation,
 		web:         c.WebIdentities,
 		audit:       c.Audit,
+		clusters:    c.Clusters,
+		proxies:     c.Proxies,
+		connections: newConnections(),
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))

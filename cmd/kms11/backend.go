@@ -36,6 +36,8 @@ type backend struct {
 	issuers     *oidc.Verifier // nil: none
 	services    []ops.ServiceIdentity
 	trail       *audit.Trail
+	clusters    []ops.Cluster
+	proxies     ops.ExternalProxies
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -76,7 +78,12 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 	for _, warning := range uri.Warnings() {
 		log.Warn(warning, "token", uri.String())
 	}
-	return hsm.OpenToken(ctx, hsm.Config{
+	return hsm.OpenToken(ctx, tokenConfig(c, uri, log))
+}
+
+// tokenConfig is how the settings have a token used.
+func tokenConfig(c Config, uri hsm.URI, log *slog.Logger) hsm.Config {
+	return hsm.Config{
 		URI:         uri,
 		Sessions:    c.Sessions,
 		Handles:     c.Handles,
@@ -91,7 +98,7 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 		CallLimit:  time.Duration(c.Limits.Call) * time.Second,
 		PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
 		LeakBudget: c.Limits.Leak << 20,
-	})
+	}
 }
 
 func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
@@ -228,6 +235,8 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Quotas:      c.Quotas.quotas(),
 		Services:    b.services,
 		Audit:       b.trail,
+		Clusters:    b.clusters,
+		Proxies:     b.proxies,
 	}
 	if b.issuers != nil {
 		config.WebIdentities = b.issuers

@@ -80,6 +80,8 @@ type Config struct {
 	Quotas QuotasConfig `yaml:"quotas"`
 	// Services are the services that use keys for the accounts they serve.
 	Services []ServiceConfig `yaml:"services"`
+	// KeyStores is what custom key stores may be made of.
+	KeyStores KeyStoresConfig `yaml:"keystores"`
 	// XKS is the external key store proxy.
 	XKS XKSConfig `yaml:"xks"`
 	// Audit says how the audit trail is kept.
@@ -177,6 +179,10 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		case reflect.String:
 			field.SetString(text)
 		case reflect.Slice:
+			if field.Type().Elem().Kind() == reflect.Struct { // as in the file
+				err = yaml.Unmarshal([]byte(text), field.Addr().Interface())
+				break
+			}
 			field.Set(reflect.ValueOf(strings.Fields(text)))
 		case reflect.Int:
 			var n int64
@@ -270,7 +276,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return c.XKS.check(c.TLS)
+	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.

@@ -60,6 +60,9 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if b.services, err = openServices(c.Services); err != nil {
 		return err
 	}
+	if err := b.openKeyStores(c, log); err != nil {
+		return usageError{fmt.Errorf("config: keystores: %w", err)}
+	}
 	tlsConfig, err := b.openTLS(c.TLS, c.MTLS)
 	if err != nil {
 		return err
@@ -88,6 +91,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, service.CloseKeyStores()) }()
 	stopIdentities, err := followIdentities(ctx, c.Identities, service, log)
 	if err != nil {
 		return err
