@@ -141,13 +141,21 @@ func loadConfig(file string, environment func(string) (string, bool)) (Config, e
 		if err != nil {
 			return config, fmt.Errorf("config: %w", err)
 		}
-		decoder := yaml.NewDecoder(bytes.NewReader(text))
-		decoder.KnownFields(true)
-		if err := decoder.Decode(&config); err != nil && !errors.Is(err, io.EOF) {
+		if err := decodeYAML(text, &config); err != nil {
 			return config, fmt.Errorf("config: %s: %s", file, oneLine(err))
 		}
 	}
 	return config, override(reflect.ValueOf(&config).Elem(), "KMS11", environment)
+}
+
+// decodeYAML reads YAML of which every field is known.
+func decodeYAML(text []byte, into any) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // override sets each field for which the environment has a variable.
@@ -165,9 +173,6 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		if !set {
 			continue
 		}
-		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.String {
-			return fmt.Errorf("config: environment variable %s: this setting comes from the configuration file only", name)
-		}
 		var err error
 		if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
 			if err := u.UnmarshalText([]byte(text)); err != nil {
@@ -175,14 +180,16 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 			}
 			continue
 		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
+			if err := decodeYAML([]byte(text), field.Addr().Interface()); err != nil {
+				return fmt.Errorf("config: environment variable %s: %s", name, oneLine(err))
+			}
+			continue
+		}
 		switch field.Kind() {
 		case reflect.String:
 			field.SetString(text)
 		case reflect.Slice:
-			if field.Type().Elem().Kind() == reflect.Struct { // as in the file
-				err = yaml.Unmarshal([]byte(text), field.Addr().Interface())
-				break
-			}
 			field.Set(reflect.ValueOf(strings.Fields(text)))
 		case reflect.Int:
 			var n int64
