@@ -250,7 +250,7 @@ func (c *Config) check() error {
 		}
 	}
 	for _, uri := range c.Tokens {
-		if _, err := hsm.ParseURI(uri); err != nil {
+		if err := checkTokenURI(uri); err != nil {
 			return fmt.Errorf("config: tokens: %w", err)
 		}
 	}
@@ -284,6 +284,15 @@ func (c *Config) check() error {
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
 	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
+}
+
+// checkTokenURI refuses what cannot name a token of the domain.
+func checkTokenURI(text string) error {
+	uri, err := hsm.ParseURI(text)
+	if err == nil && uri.ModulePath == "" {
+		err = fmt.Errorf("%s names no PKCS #11 library: add ?module-path=/path/to/library.so", uri)
+	}
+	return err
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.
