@@ -142,7 +142,7 @@ func loadConfig(file string, environment func(string) (string, bool)) (Config, e
 			return config, fmt.Errorf("config: %w", err)
 		}
 		if err := decodeYAML(text, &config); err != nil {
-			return config, fmt.Errorf("config: %s: %s", file, oneLine(err))
+			return config, fmt.Errorf("config: %s: %s", file, yamlText(err))
 		}
 	}
 	return config, override(reflect.ValueOf(&config).Elem(), "KMS11", environment)
@@ -182,7 +182,7 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		}
 		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
 			if err := decodeYAML([]byte(text), field.Addr().Interface()); err != nil {
-				return fmt.Errorf("config: environment variable %s: %s", name, oneLine(err))
+				return fmt.Errorf("config: environment variable %s: %s", name, yamlText(err))
 			}
 			continue
 		}
@@ -208,8 +208,9 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 }
 
 var (
-	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
-	regionForm  = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
+	accountForm  = regexp.MustCompile(`^[0-9]{12}$`)
+	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	regionForm   = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
 )
 
 // maxSessions is far more than any token serves at once; a larger number is a mistake.
@@ -307,6 +308,12 @@ func isLoopback(listen string) (bool, error) {
 		return false, err
 	}
 	return address.IP.IsLoopback(), nil
+}
+
+// yamlText is an error of YAML without the names of Go's types.
+func yamlText(err error) string {
+	text := strings.TrimPrefix(oneLine(err), "yaml: ")
+	return unknownField.ReplaceAllString(strings.TrimPrefix(text, "unmarshal errors: "), "there is no setting $1")
 }
 
 func oneLine(err error) string {
