@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -279,5 +280,33 @@ func TestProviders(t *testing.T) {
 	other.Account = "444455556666"
 	if _, err := New([]Provider{good, other}, nil); err != nil {
 		t.Errorf("one issuer for two accounts: %v", err)
+	}
+}
+
+// TestIssuersLeadToNoPlainHTTP: what an issuer elsewhere says, in its discovery document or by a
+// redirect, cannot make the server ask plain HTTP of this machine.
+func TestIssuersLeadToNoPlainHTTP(t *testing.T) {
+	const local, elsewhere = "http://127.0.0.1:1234", "https://example.com"
+	for _, c := range []struct {
+		issuer, leads string
+		ok            bool
+	}{
+		{elsewhere, elsewhere, true}, {elsewhere, "https://127.0.0.1", true}, {elsewhere, local, false}, {elsewhere, "http://localhost", false},
+		{local, local, true}, {local, elsewhere, true}, {local, "http://192.0.2.1", false},
+	} {
+		s, err := newSource(&Provider{Account: testAccount, Issuer: c.issuer, Audiences: []string{"a"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.reachable(c.leads + "/keys"); (err == nil) != c.ok {
+			t.Errorf("%s leads to %s: %v", c.issuer, c.leads, err)
+		}
+		r, err := http.NewRequest(http.MethodGet, c.leads+"/keys", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.client.CheckRedirect(r, nil); (err == nil) != c.ok {
+			t.Errorf("%s redirects to %s: %v", c.issuer, c.leads, err)
+		}
 	}
 }
