@@ -115,7 +115,12 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 	if caller.Temporary != nil && in.DurationSeconds > defaultSessionSeconds {
 		return nil, identityErrorf(ValidationError, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	return s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	assumed, err := s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	if err != nil {
+		return nil, err
+	}
+	s.logSession(ctx, caller.Principal.ARN, call.Origin, assumed)
+	return assumed, nil
 }
 
 // neededActions are what a role's trust policy has to allow for a session to begin. What a session
