@@ -282,10 +282,12 @@ func (t *Token) once(fn func(*conn) error) error {
 func (t *Token) with(ctx context.Context, fn func(*conn) error) error {
 	lost := false
 	for range maxReplaced {
-		t.await(ctx)
 		c, err := t.current()
 		if err != nil {
-			return err
+			t.await(ctx)
+			if c, err = t.current(); err != nil {
+				return err
+			}
 		}
 		err = fn(c)
 		switch {
@@ -320,7 +322,7 @@ func (t *Token) await(ctx context.Context) {
 }
 
 // attemptWait bounds that wait if an attempt hangs.
-const attemptWait = time.Second
+const attemptWait = 5 * time.Second
 
 // Close ends the background work, closes all sessions and, with the last token of the module,
 // ends the module. It waits a few seconds for calls in flight; after that it leaves the module as

@@ -57,19 +57,6 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 	}}
 }
 
-// unsupported is a row for an operation that this version does not offer. Its requests are
-// decoded and validated all the same, so that a client learns of its own mistakes first.
-func unsupported[In any, P request[In]](name string) Operation {
-	return Operation{Name: name, Invoke: func(ctx context.Context, _ *Service, call *Call, body []byte) (any, error) {
-		in := P(new(In))
-		if err := in.Decode(body); err != nil {
-			return nil, err
-		}
-		call.begin(ctx, name, in)
-		return nil, kms.Errorf(kms.UnsupportedOperationException, "%s is not supported by this version of kms11.", name)
-	}}
-}
-
 // operations is the table of all operations of AWS KMS, by name.
 func operations() []Operation {
 	return []Operation{

@@ -36,7 +36,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: matrix PAGE PROBE...")
+		return errors.New("usage: matrix PAGE PROBE [PROBE]")
 	}
 	page, err := os.ReadFile(args[0])
 	if err != nil {
