@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -40,7 +39,7 @@ func (c *Config) checkRegionTokens() error {
 			return fmt.Errorf("config: regiontokens: %s has no token", region)
 		}
 		for _, uri := range uris {
-			if _, err := hsm.ParseURI(uri); err != nil {
+			if err := checkTokenURI(uri); err != nil {
 				return fmt.Errorf("config: regiontokens: %s: %w", region, err)
 			}
 		}
