@@ -42,6 +42,7 @@ type Handler struct {
 	authenticator Authenticator
 	log           *slog.Logger
 	buffers       sync.Pool
+	bodies        bodies
 	checkup       checkup
 	regions       regionCheckups
 }
@@ -53,6 +54,7 @@ func NewHandler(service *ops.Service, authenticator Authenticator, log *slog.Log
 		authenticator: authenticator,
 		log:           log,
 		buffers:       sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		bodies:        newBodies(),
 	}
 }
 
@@ -100,7 +102,7 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.O
 	if err := h.service.Auditable(); err != nil {
 		return nil, err
 	}
-	if err := readBody(w, r, body); err != nil {
+	if err := h.readBody(w, r, body); err != nil {
 		return nil, err
 	}
 	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
@@ -158,18 +160,18 @@ func (h *Handler) target(r *http.Request) (ops.Operation, error) {
 	return operation, nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
-	if r.ContentLength > MaxBody {
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
+	var tooLarge *http.MaxBytesError
+	switch err := h.bodies.read(w, r, into, MaxBody); {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
 		return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
-	}
-	if _, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody)); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
-		}
+	case errors.Is(err, errTurn):
+		return kms.Errorf(kms.ThrottlingException, "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.").Because(err)
+	default:
 		return kms.Errorf(kms.SerializationException, "The request body could not be read.").Because(err)
 	}
-	return nil
 }
 
 func respond(w http.ResponseWriter, status int, body []byte) {

@@ -20,11 +20,12 @@ type STS struct {
 	service       *ops.Service
 	authenticator Authenticator
 	log           *slog.Logger
+	bodies        bodies
 }
 
 // NewSTS makes the handler of the STS API.
 func NewSTS(service *ops.Service, authenticator Authenticator, log *slog.Logger) *STS {
-	return &STS{service: service, authenticator: authenticator, log: log}
+	return &STS{service: service, authenticator: authenticator, log: log, bodies: newBodies()}
 }
 
 // Endpoint serves KMS and STS at one address.
@@ -78,7 +79,7 @@ func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (
 		}
 	}()
 	var body bytes.Buffer
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxSTSBody)); err != nil {
+	if err := h.bodies.read(w, r, &body, maxSTSBody); err != nil {
 		return nil, tooLargeOrBroken(err)
 	}
 	q, err := parseQuery(r, body.Bytes())
@@ -128,6 +129,9 @@ func tooLargeOrBroken(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &queryError{code: "RequestEntityTooLarge", message: "The request body is too large.", status: http.StatusRequestEntityTooLarge}
+	}
+	if errors.Is(err, errTurn) {
+		return &queryError{code: "Throttling", message: "Rate exceeded", status: http.StatusBadRequest}
 	}
 	return &queryError{code: "MalformedInput", message: "The request body could not be read.", status: http.StatusBadRequest}
 }

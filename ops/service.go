@@ -106,6 +106,7 @@ func New(c Config) *Service {
 		clusters:    c.Clusters,
 		proxies:     c.Proxies,
 		connections: newConnections(),
+		sessions:    newSessionCache(),
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))

@@ -48,6 +48,9 @@ func serveCommand() *cli.Command {
 
 // serve opens or makes what is needed and serves until ctx ends.
 func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (err error) {
+	if err := forbidCoreDumps(); err != nil {
+		return err
+	}
 	p, err := pathsOf(c.Data)
 	if err != nil {
 		return err
