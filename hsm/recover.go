@@ -38,6 +38,7 @@ func (t *Token) down(c *conn, cause error) {
 	attempt := make(chan struct{})
 	t.attempt.Store(&attempt) // before conn, so that nobody fails who could wait
 	t.conn.Store(nil)
+	t.turned()
 	if c != nil {
 		c.retire()
 	}
@@ -110,6 +111,7 @@ func (t *Token) reconnect() error {
 		return err
 	}
 	t.conn.Store(c)
+	t.turned()
 	return nil
 }
 
