@@ -52,6 +52,7 @@ func (s *Service) GetCallerIdentity(call *Call) CallerIdentity {
 
 // AssumeRole makes a session of a role for the caller (STS API reference, AssumeRole).
 func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequest) (*AssumedRole, error) {
+	call.tell(in.told())
 	list := slices.Concat(
 		roleFaults(in.RoleARN, in.RoleSessionName),
 		policyFaults(in.Policy),
@@ -111,7 +112,12 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 	if caller.Temporary != nil && in.DurationSeconds > defaultSessionSeconds {
 		return nil, identityErrorf(ValidationError, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	return s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	assumed, err := s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	if err != nil {
+		return nil, err
+	}
+	assumed.told(call, role.ARN)
+	return assumed, nil
 }
 
 // neededActions are what a role's trust policy has to allow for a session to begin. What a session

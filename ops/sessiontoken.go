@@ -86,10 +86,13 @@ var ErrBadSessionToken = errors.New("bad session token")
 // SessionCredential gives the secret of temporary credentials, when they end and the caller they
 // stand for. It does not look whether they have ended. The token is opened by the HSM once; the
 // role's policies are those of the moment, so a change of the role, or its end, counts at once.
-func (s *Service) SessionCredential(ctx context.Context, accessKeyID, token string) (secret string, expires time.Time, caller *Caller, err error) {
+//
+// A token that nobody sealed costs a decryption by the HSM like any other that is new: source, the
+// address that it came from, bounds how many it can cause. See forged.
+func (s *Service) SessionCredential(ctx context.Context, source, accessKeyID, token string) (secret string, expires time.Time, caller *Caller, err error) {
 	opened := s.sessions.get(accessKeyID, token)
 	if opened == nil {
-		if opened, err = s.openSession(ctx, accessKeyID, token); err != nil {
+		if opened, err = s.openSession(ctx, source, accessKeyID, token); err != nil {
 			return "", time.Time{}, nil, err
 		}
 	}
@@ -115,7 +118,7 @@ func (s *Service) SessionCredential(ctx context.Context, accessKeyID, token stri
 }
 
 // openSession has the HSM open a session token.
-func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*openedSession, error) {
+func (s *Service) openSession(ctx context.Context, source, accessKeyID, token string) (*openedSession, error) {
 	if !strings.HasPrefix(accessKeyID, temporaryIDPrefix) || len(token) > maxSessionToken {
 		return nil, ErrBadSessionToken
 	}
@@ -123,7 +126,11 @@ func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*
 	if err != nil || base64.StdEncoding.EncodedLen(len(sealed)) != len(token) { // the decoder skips line breaks
 		return nil, ErrBadSessionToken
 	}
-	plain, err := s.domain.Open(ctx, sessionPurpose(accessKeyID), sealed)
+	var plain []byte
+	err = s.forged.guard(ctx, source, func() error {
+		plain, err = s.domain.Open(ctx, sessionPurpose(accessKeyID), sealed)
+		return err
+	})
 	if errors.Is(err, hsm.ErrBadCiphertext) {
 		return nil, ErrBadSessionToken
 	}
