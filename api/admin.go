@@ -66,7 +66,7 @@ func ListenAdmin(path string, service *ops.Service, version string, commands ...
 	for _, register := range commands {
 		register(mux)
 	}
-	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
+	a := &Admin{path: path, server: &http.Server{Handler: mux, ConnContext: withPeer, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil
 }

@@ -134,12 +134,8 @@ func asserted(r *http.Request) (accessKeyID, region string) {
 // originOf is where a request came from. A proxy's word about it is not taken; what a service says of
 // whom it acts for is signed.
 func originOf(r *http.Request) ops.Origin {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	origin := ops.Origin{
-		SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil,
+		SourceIP: addressOf(r), UserAgent: r.UserAgent(), Secure: r.TLS != nil,
 		SourceARN: r.Header.Get("X-Amz-Source-Arn"), SourceAccount: r.Header.Get("X-Amz-Source-Account"),
 	}
 	if r.TLS != nil {
@@ -151,6 +147,15 @@ func originOf(r *http.Request) ops.Origin {
 		}
 	}
 	return origin
+}
+
+// addressOf is the IP address that a request came from.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // target finds the operation that a request names.

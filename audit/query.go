@@ -23,7 +23,7 @@ type recordView struct {
 	ErrorCode    string
 	UserIdentity struct {
 		ARN, UserName, PrincipalID, InvokedBy string
-		SessionContext             struct {
+		SessionContext                        struct {
 			SessionIssuer struct{ ARN, UserName string }
 		}
 	}

@@ -77,7 +77,8 @@ func (set *identitySet) holds(partition, account string) bool {
 // UseIdentities takes a set in place of the one before, as a whole, from the next request on. A set
 // with a mistake is refused and the one before stays: the mistake can be a name or a policy as no
 // administrator could make them, two principals or access keys of the same name, one that the
-// keystore has, or a secret that the token does not open.
+// keystore has, or a secret that the token does not open. The audit trail tells of a set before it is
+// in use.
 func (s *Service) UseIdentities(ctx context.Context, set IdentitySet) error {
 	ready := &identitySet{
 		users:  make(map[keystore.UserID]*keystore.UserRecord),
@@ -95,6 +96,9 @@ func (s *Service) UseIdentities(ctx context.Context, set IdentitySet) error {
 		if err := s.useRole(ctx, ready, &set.Roles[i]); err != nil {
 			return fmt.Errorf("%s: role %s: %w", set.Roles[i].File, set.Roles[i].Name, err)
 		}
+	}
+	if err := s.recordIdentities(ready); err != nil {
+		return err
 	}
 	s.files.Store(ready)
 	return nil

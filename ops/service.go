@@ -46,8 +46,10 @@ type Service struct {
 	borne    borneCache
 	web      WebIdentities
 
-	audit  *audit.Trail // nil: no audit
-	outbox outbox
+	audit        *audit.Trail // nil: no audit
+	outbox       outbox
+	unidentified *unidentified
+	forged       *forged
 
 	clusters    []Cluster
 	proxies     ExternalProxies
@@ -112,7 +114,6 @@ func New(c Config) *Service {
 		clusters:    c.Clusters,
 		proxies:     c.Proxies,
 		connections: newConnections(),
-		sessions:    newSessionCache(),
 		regionURIs:  c.RegionURIs,
 	}
 	s.files.Store(&identitySet{})
@@ -121,6 +122,7 @@ func New(c Config) *Service {
 		s.now = time.Now
 	}
 	s.limits = newLimits(c.Quotas, s)
+	s.unidentified, s.forged = newUnidentified(s.now), newForged(s.now)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

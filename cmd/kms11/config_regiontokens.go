@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 

@@ -116,7 +116,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	defer stopXKS()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy))
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy, api.AdminOrigin))
 	if err != nil {
 		return err
 	}
