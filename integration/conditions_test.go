@@ -134,7 +134,7 @@ func TestPolicyExplain(t *testing.T) {
 	data := []string{"policy", "explain", "--data", server.Dir}
 	wantRefusal(t, exitFailure, "The principal "+admin+"x is not found.", append(data, "--principal", admin+"x", "--action", "kms:Encrypt")...)
 	wantRefusal(t, exitUsage, "is not key=value", append(data, "--principal", admin, "--action", "kms:Encrypt", "--context", "x")...)
-	wantRefusal(t, exitUsage, "say --principal and --action", append(data, "--action", "kms:Encrypt")...)
+	wantRefusal(t, exitUsage, "explain needs --principal: see", append(data, "--action", "kms:Encrypt")...)
 	server.Stop(t)
 	wantRefusal(t, exitFailure, "no server answers", append(data, "--principal", admin, "--action", "kms:Encrypt")...)
 }

@@ -79,6 +79,9 @@ func (s *Service) identity(call *Call) (audit.Identity, string) {
 	if p.Service != "" {
 		return audit.Identity{Type: "AWSService", InvokedBy: p.Service}, s.account
 	}
+	if call.Via.OnBehalf { // a forward access session (CloudTrail User Guide, "userIdentity element")
+		i.InvokedBy = call.Via.Principal
+	}
 	resource := p.ARN[strings.LastIndexByte(p.ARN, ':')+1:]
 	kind, name, _ := strings.Cut(resource, "/")
 	switch kind {

@@ -231,6 +231,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Store:       b.store,
 		Domain:      b.domain,
 		Regions:     b.regions.domains,
+		RegionURIs:  c.regionURIs(),
 		Account:     c.Account,
 		Region:      c.Region,
 		Serves:      c.serves,
