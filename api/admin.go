@@ -60,6 +60,7 @@ func ListenAdmin(path string, service *ops.Service, version string) (*Admin, err
 	})
 	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	mux.HandleFunc("POST /iam/{action}", iamHandler(service))
+	mux.HandleFunc("POST /domain/{action}", domainHandler(service))
 	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil

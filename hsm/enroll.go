@@ -3,7 +3,6 @@ package hsm
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -126,15 +125,16 @@ func (e *enrolment) meet(s *session, confirmed string) error {
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare([]byte(fingerprint), []byte(plainFingerprint(confirmed))) != 1 {
+	if !SameFingerprint(confirmed, fingerprint) {
 		return fmt.Errorf("%w: its fingerprint is %s, which is not the one that was confirmed", ErrEnrolment, fingerprint)
 	}
 	return nil
 }
 
-// plainFingerprint is a fingerprint as people write it, with colons and capitals perhaps, in the one form.
-func plainFingerprint(text string) string {
-	return strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(text))
+// SameFingerprint compares a fingerprint as people write it, with colons and capitals perhaps, with one that
+// Fingerprint gave.
+func SameFingerprint(written, fingerprint string) bool {
+	return strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(written)) == fingerprint
 }
 
 // removeEnrolment destroys what there is of enrolment pairs.

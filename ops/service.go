@@ -5,6 +5,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Service struct {
 	lastUses   *lastUses
 	limits     limits
 	services   services
+	rotations  *rotations // of domain keys
 
 	attestation *attest.Verifier
 
@@ -64,6 +66,9 @@ type Config struct {
 	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// OpenToken opens a token for a rotation of domain keys, once for each URI; nil opens none. It belongs
+	// to the caller.
+	OpenToken func(ctx context.Context, uri string) (*hsm.Token, error)
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
 	WebIdentities WebIdentities
 }
@@ -85,6 +90,7 @@ func New(c Config) *Service {
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
 		services:   newServices(c.Services),
+		rotations:  newRotations(c.OpenToken),
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,

@@ -87,6 +87,8 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	defer stopIdentities()
 	defer background(service.Run)()
 	defer background(b.awaitRegions(c, service, log))()
+	defer background(service.RunRotations)()
+	defer background(service.ReportOrphans)()
 	admin, err := api.ListenAdmin(p.adminSocket, service, version)
 	if err != nil {
 		return err
@@ -135,7 +137,7 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 	if err := b.openTokens(ctx, *c, p, log); err != nil {
 		return false, err
 	}
-	if err := b.open(ctx, p); err != nil {
+	if err := b.open(ctx, *c, p, log); err != nil {
 		return false, err
 	}
 	if err := b.openRegions(ctx, *c, log); err != nil {
