@@ -15,6 +15,11 @@ import (
 // RunRotations does what the rotations of domains call for until ctx ends, beginning with those that an
 // earlier process left. It is for one goroutine of one node of a store; requests are served meanwhile.
 func (s *Service) RunRotations(ctx context.Context) {
+	for _, d := range s.allDomains() {
+		if now, err := s.described(ctx, d); err == nil && now.Rotation != nil {
+			s.log.Info("a rotation of the domain's keys goes on", "domain", d.ID(), "phase", string(now.Rotation.Phase))
+		}
+	}
 	for {
 		failed := false
 		for _, d := range s.allDomains() {
@@ -64,7 +69,6 @@ func (s *Service) advanceRotation(ctx context.Context, d *hsm.Domain) error {
 		if err != nil {
 			return err
 		}
-		s.rotations.note(d.ID(), func(p *RotationProgress) { p.Problem = "" })
 	}
 }
 
@@ -170,6 +174,7 @@ func (s *Service) wrapAnew(ctx context.Context, d *hsm.Domain) error {
 	if err := s.settle(ctx, d); err != nil {
 		return err
 	}
+	s.rotations.note(d.ID(), func(p *RotationProgress) { p.Problem = "" })
 	retire := s.now().UTC().Add(oldKeysServe)
 	_, err := s.describe(ctx, d, func(tx *keystore.Tx) error { return tx.PutDue(s.retirement(d, retire)) }, func(after *kms.Domain) error {
 		after.Rotation.Phase, after.Rotation.Retire = kms.RotationWaiting, retire
