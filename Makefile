@@ -5,7 +5,9 @@ BIN       := $(CURDIR)/bin
 DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
 FUZZTIME  ?= 30s
+UNSTABLE  ?= $(BIN)/unstable
 BENCHARGS ?=
+XKSBENCHARGS ?=
 FAULTSFOR ?= 10m
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
@@ -14,19 +16,19 @@ with_token := ./softhsm-config/with-softhsm.sh
 # The virtual environment that the tests with Python clients look for.
 python_clients := $(BIN)/python-clients
 # integration/clients needs more than Go and SoftHSM2: `make integration` runs it.
-test_packages = $$($(GO) list ./... | grep -v '/integration/clients$$')
+test_packages = $$($(GO) list ./... | grep -v -e '/integration/clients$$' -e '/integration/tokens$$')
 # Analysers come pinned from tools/go.mod, which keeps them out of the product's own modules.
 staticcheck := $(BIN)/tools/staticcheck
 govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration clean
+.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot test-tokens token-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-deps: ## install SoftHSM2, a C compiler and OpenSSL where they are missing
+deps: ## install SoftHSM2, a C compiler, OpenSSL, OpenSC and curl where they are missing
 	@sh softhsm-config/deps.sh
 
 build: ## build bin/kms11
@@ -65,6 +67,12 @@ $(BIN)/tools/%: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -buildvcs=false -o $(@D)/ $$($(GO) list -f '{{.ImportPath}}' tool | grep '/$*$$')
 	@touch $@
 
+test-xks: deps build integration-deps ## run what concerns custom and external key stores: the proxy's conformance to its specification, and both ends in loops
+	$(GO) test -race -count=1 -timeout 15m ./xks
+	$(with_token) $(GO) test -count=1 -timeout 15m -run 'Store|External|CloudHSM|Proxy|Connect|Vault|Unavailable|Cluster|Password|LoginCut|ObjectDeleted' ./keystore ./hsm ./ops
+	$(GO) test -count=1 -timeout 15m -run XKS ./integration
+	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -run 'ExternalKeyStore|CloudHSM' ./integration/clients
+
 fuzz: deps ## run each fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./... | grep -v /integration); do \
 		for target in $$($(with_token) $(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
@@ -73,8 +81,9 @@ fuzz: deps ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: deps build ## measure the server against its floors (BENCHARGS passes flags)
+bench: deps build ## measure the server against its floors (BENCHARGS and XKSBENCHARGS pass flags)
 	$(GO) run ./integration/bench $(BENCHARGS)
+	$(GO) run ./integration/bench -xks $(XKSBENCHARGS)
 
 faults: deps ## run the server over a failing token for FAULTSFOR
 	KMS11_FAULTS_FOR=$(FAULTSFOR) $(GO) test -count=1 -timeout 60m -v -run TestTokenFaults ./integration
@@ -84,7 +93,19 @@ integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScrip
 
 integration: deps build ## run AWS's clients and every black-box test against bin/kms11
 	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -v ./integration/clients
-	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m ./integration
+	KMS11_BINARY=$(BIN)/kms11 KMS11_KILLS=50 $(GO) test -count=1 -timeout 20m ./integration
+
+token-deps: deps ## install NSS, the second token of test-tokens, where it is missing
+	@sh integration/tokens/deps.sh
+
+unstable-chroot: ## as root: make a tree of Debian unstable in UNSTABLE, for the newer NSS in it
+	@sh integration/tokens/unstable.sh '$(UNSTABLE)'
+
+test-tokens: token-deps ## run the suites on every kind of token that is installed
+	@$(with_token) integration/tokens/run.sh '$(UNSTABLE)'
+
+token-matrix: ## write the table of features and tokens into docs/tokens.md
+	$(GO) run ./integration/tokens/matrix docs/tokens.md docs/tokens/*.json
 
 clean: ## remove what was built or installed below this directory; never a data directory
 	rm -rf $(BIN) integration/clients/node/node_modules

@@ -33,8 +33,9 @@ type Status struct {
 }
 
 // ListenAdmin serves on the socket at path until Close. A socket that an earlier server left is
-// replaced; the caller holds the lock of the data directory.
-func ListenAdmin(path string, service *ops.Service, version string) (*Admin, error) {
+// replaced; the caller holds the lock of the data directory. Each of commands may register more on
+// the socket.
+func ListenAdmin(path string, service *ops.Service, version string, commands ...func(*http.ServeMux)) (*Admin, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
@@ -61,6 +62,9 @@ func ListenAdmin(path string, service *ops.Service, version string) (*Admin, err
 	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	mux.HandleFunc("POST /iam/{action}", iamHandler(service))
 	mux.HandleFunc("POST /domain/{action}", domainHandler(service))
+	for _, register := range commands {
+		register(mux)
+	}
 	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/sigv4"
 )
 
 // MaxBody is the largest request body in bytes. The largest valid request is a PutKeyPolicy of
@@ -63,40 +65,62 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
-	output, err := h.invoke(w, r, requestID, buffer)
-	buffer.Reset() // the request has been decoded; the answer takes its place
-	if err != nil {
+	operation, err := h.target(r)
+	if err != nil { // no operation: nothing that the audit trail tells of
 		h.fail(w, r, requestID, err)
 		return
 	}
-	if err := encode(buffer, output); err != nil {
+	call := h.service.Begin(requestID, originOf(r))
+	output, err := h.invoke(w, r, operation, &call, buffer)
+	buffer.Reset() // the request has been decoded; the answer takes its place
+	if err == nil {
+		err = encode(buffer, output)
+	}
+	// The answer leaves once there is a record of it.
+	if unrecorded := h.service.Conclude(&call, output, err); unrecorded != nil {
+		err = unrecorded
+	}
+	if err != nil {
 		h.fail(w, r, requestID, err)
 		return
 	}
 	respond(w, http.StatusOK, buffer.Bytes())
 }
 
-// invoke takes a request to its operation and turns a panic there into an error.
-func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, requestID string, body *bytes.Buffer) (output any, err error) {
+// invoke takes a request to its operation and turns a panic there into an error. The call tells
+// afterwards what is known of the request.
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.Operation, call *ops.Call, body *bytes.Buffer) (output any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("panic in an operation", "requestId", requestID, "stack", string(debug.Stack()))
+			h.log.Error("panic in an operation", "requestId", call.RequestID, "stack", string(debug.Stack()))
 			output, err = nil, kms.KMSInternalException.Err()
 		}
 	}()
-	operation, err := h.target(r)
-	if err != nil {
+	call.Operation = operation.Name
+	if err := h.service.Auditable(); err != nil {
 		return nil, err
 	}
 	if err := readBody(w, r, body); err != nil {
 		return nil, err
 	}
-	call, err := h.authenticator.Authenticate(r, body.Bytes())
+	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
 	if err != nil {
+		call.Claimed, call.Region = asserted(r)
 		return nil, err
 	}
-	call.RequestID, call.Origin = requestID, originOf(r)
-	return operation.Invoke(r.Context(), h.service, &call, body.Bytes())
+	authenticated.RequestID, authenticated.Operation, authenticated.Origin = call.RequestID, call.Operation, call.Origin
+	authenticated.EventID, authenticated.Began = call.EventID, call.Began
+	*call = authenticated
+	return operation.Invoke(r.Context(), h.service, call, body.Bytes())
+}
+
+// asserted gives the access key and the Region that a request names which was not authenticated.
+func asserted(r *http.Request) (accessKeyID, region string) {
+	authorization, err := sigv4.Parse(r.Header.Get("Authorization"))
+	if err != nil {
+		return "", ""
+	}
+	return authorization.AccessKeyID, authorization.Region
 }
 
 // originOf is where a request came from. A proxy's word about it is not taken; what a service says of
@@ -106,10 +130,19 @@ func originOf(r *http.Request) ops.Origin {
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	return ops.Origin{
+	origin := ops.Origin{
 		SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil,
 		SourceARN: r.Header.Get("X-Amz-Source-Arn"), SourceAccount: r.Header.Get("X-Amz-Source-Account"),
 	}
+	if r.TLS != nil {
+		origin.TLS = ops.TLS{
+			// CloudTrail writes TLSv1.3 for what Go calls TLS 1.3.
+			Version:     strings.Replace(tls.VersionName(r.TLS.Version), " ", "v", 1),
+			CipherSuite: tls.CipherSuiteName(r.TLS.CipherSuite),
+			Host:        r.Host,
+		}
+	}
+	return origin
 }
 
 // target finds the operation that a request names.

@@ -19,10 +19,14 @@ func TestOriginOf(t *testing.T) {
 	if got, want := originOf(r), (ops.Origin{SourceIP: "203.0.113.9", UserAgent: "test/1"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	r.RemoteAddr, r.TLS = "[2001:db8::1]:4711", &tls.ConnectionState{}
+	r.RemoteAddr, r.TLS = "[2001:db8::1]:4711", &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 	r.Header.Set("X-Amz-Source-Arn", "arn:aws:s3:::bucket")
 	r.Header.Set("X-Amz-Source-Account", "111122223333")
-	want := ops.Origin{SourceIP: "2001:db8::1", UserAgent: "test/1", Secure: true, SourceARN: "arn:aws:s3:::bucket", SourceAccount: "111122223333"}
+	want := ops.Origin{
+		SourceIP: "2001:db8::1", UserAgent: "test/1", Secure: true,
+		TLS:       ops.TLS{Version: "TLSv1.3", CipherSuite: "TLS_AES_128_GCM_SHA256", Host: "example.com"},
+		SourceARN: "arn:aws:s3:::bucket", SourceAccount: "111122223333",
+	}
 	if got := originOf(r); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

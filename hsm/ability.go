@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kms11/kms11/kms"
 )
@@ -29,7 +30,7 @@ type specAbility struct {
 type algorithmAbility struct {
 	err     error // why the token cannot do the part of the private key
 	public  bool  // it does the part of the public key as well
-	outside bool  // it does the RSA step only: the padding is taken off outside
+	outside bool  // it does the step of the private key only: what is around it is done outside
 }
 
 // can says why the token cannot do an algorithm, in an error that matches ErrUnsupported and
@@ -67,6 +68,36 @@ func (a *abilities) derives(scheme kms.DerivationScheme) error {
 		return unsupported("derivation scheme "+string(scheme), err)
 	}
 	return nil
+}
+
+// serves says why a token cannot do any algorithm of a usage.
+func (s *specAbility) serves(spec kms.KeySpec, usage kms.KeyUsageType) error {
+	row, _ := kms.SpecOf(spec)
+	use, _ := row.Use(usage)
+	var why error
+	for _, name := range algorithmsOf(use) {
+		switch alg, ok := s.algorithms[name]; {
+		case !ok:
+		case alg.err == nil:
+			return nil
+		case why == nil:
+			why = unsupported(name, alg.err)
+		}
+	}
+	return why
+}
+
+// algorithmsOf are the names of all algorithms of a usage, in AWS's order.
+func algorithmsOf(u kms.Use) []string {
+	return slices.Concat(texts(u.Encryption), texts(u.Signing), texts(u.Mac), texts(u.KeyAgreement), texts(u.Encapsulation))
+}
+
+func texts[T ~string](values []T) []string {
+	var all []string
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
 }
 
 // unsupported names what cannot be done and the mechanism that showed it. The token's error is
@@ -114,9 +145,6 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 	a := &abilities{specs: map[kms.KeySpec]*specAbility{}}
 	for i := range keySpecs {
 		k := &keySpecs[i]
-		if k.missing != "" {
-			continue
-		}
 		trial := &trial{
 			prober: &prober{session: s}, wraps: w, row: k, forbidOutside: t.config.ForbidPaddingOutside,
 			found: &specAbility{algorithms: map[string]*algorithmAbility{}},

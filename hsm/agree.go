@@ -10,8 +10,8 @@ import (
 
 // DeriveSharedSecret agrees by ECDH (SP 800-56A rev. 3, section 5.7.1.2) with a peer's key, a DER
 // SubjectPublicKeyInfo with an uncompressed point. The secret is the x coordinate, as long as the
-// field. It is the one key that is read from a token: the API hands it out, and the slice given
-// here is the only copy. A peer's key that is not one of this curve gives an error that matches
+// field. It is read from the token because the API hands it out, and the slice given here is the only
+// copy. A peer's key that is not one of this curve gives an error that matches
 // ErrBadPublicKey.
 func (d *Domain) DeriveSharedSecret(ctx context.Context, m *kms.Material, spec kms.KeySpec, peer []byte) ([]byte, error) {
 	k, err := pairOf(spec)
@@ -19,12 +19,12 @@ func (d *Domain) DeriveSharedSecret(ctx context.Context, m *kms.Material, spec k
 		return nil, err
 	}
 	ec, ok := k.pair.(ecKind)
-	if !ok || ec.ecdh == nil {
+	if !ok || !ec.agrees() {
 		return nil, fmt.Errorf("%w: %s with a key of spec %s", ErrUnsupported, kms.KeyAgreementAlgorithmSpecEcdh, spec)
 	}
 	point, err := ec.point(peer)
 	if err == nil {
-		_, err = ec.ecdh.NewPublicKey(point) // on the curve, and not the point at infinity
+		err = ec.onCurve(point)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadPublicKey, err)
@@ -47,23 +47,5 @@ func (s *session) agree(k ecKind, private object, point []byte) (secret []byte, 
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if e := s.destroyObject(o); e != nil && err == nil {
-			clear(secret)
-			secret, err = nil, e
-		}
-	}()
-	got, err := s.attributes(o, pkcs11.CKA_VALUE)
-	if err != nil {
-		return nil, err
-	}
-	if len(got[0]) == k.size {
-		return got[0], nil
-	}
-	defer clear(got[0])
-	secret = make([]byte, k.size)
-	if err := fill(secret, got[0]); err != nil {
-		return nil, err
-	}
-	return secret, nil
+	return s.readOut(o, k.size)
 }

@@ -21,16 +21,47 @@ func (l attributeList) raw() (*C.CK_ULONG, C.CK_ULONG) {
 	return unsafe.SliceData([]C.CK_ULONG(l)), C.CK_ULONG(len(l) / attributeWords)
 }
 
-// create makes an object of the template, whose values stay in this program's memory.
+// pinned is the list of a template, whose values stay in this program's memory.
+func pinned(pin *runtime.Pinner, template []*attribute) attributeList {
+	list := make(attributeList, 0, attributeWords*len(template))
+	for _, a := range template {
+		list = append(list, C.CK_ULONG(a.Type), C.CK_ULONG(address(pin, a.Value)), C.CK_ULONG(len(a.Value)))
+	}
+	return list
+}
+
+// create makes an object of the template.
 func (x crossing) create(s pkcs11.SessionHandle, template []*attribute) (object, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	list := make(attributeList, 0, attributeWords*len(template))
-	for _, a := range template {
-		list = append(list, C.CK_ULONG(a.Type), C.CK_ULONG(address(&pin, a.Value)), C.CK_ULONG(len(a.Value)))
-	}
-	head, count := list.raw()
+	head, count := pinned(&pin, template).raw()
 	o := C.kms11_create(x.library, C.CK_ULONG(s), head, count)
+	return object(o.result), returned(o.rv)
+}
+
+// encapsulate makes a secret key of the template for the holder of a public key, and writes the
+// ciphertext that carries it to out, whose length is the mechanism's.
+func (x crossing) encapsulate(s pkcs11.SessionHandle, mechanism uint, public object, template []*attribute, out []byte) (object, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	head, count := pinned(&pin, template).raw()
+	var secret C.CK_ULONG
+	o := C.kms11_encapsulate(x.library, C.CK_ULONG(s), C.CK_ULONG(mechanism), C.CK_ULONG(public), head, count, first(out), size(out), &secret)
+	if err := returned(o.rv); err != nil {
+		return 0, err
+	}
+	if o.result != size(out) {
+		return object(secret), fmt.Errorf("C_EncapsulateKey gives %d bytes, not %d", o.result, len(out))
+	}
+	return object(secret), nil
+}
+
+// decapsulate makes the secret key that a ciphertext carries.
+func (x crossing) decapsulate(s pkcs11.SessionHandle, mechanism uint, private object, template []*attribute, ciphertext []byte) (object, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	head, count := pinned(&pin, template).raw()
+	o := C.kms11_decapsulate(x.library, C.CK_ULONG(s), C.CK_ULONG(mechanism), C.CK_ULONG(private), head, count, first(ciphertext), size(ciphertext))
 	return object(o.result), returned(o.rv)
 }
 

@@ -77,7 +77,7 @@ func (b *Bare) Encrypt(plaintext []byte) ([]byte, error) {
 
 // Sign signs a message, as Domain.Sign does.
 func (b *Bare) Sign(algorithm kms.SigningAlgorithmSpec, message []byte) ([]byte, error) {
-	k, g, data, err := signed(b.spec.spec, algorithm, SignInput{Message: message})
+	k, g, data, err := signed(nil, b.spec.spec, algorithm, SignInput{Message: message})
 	if err != nil {
 		return nil, err
 	}

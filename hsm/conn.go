@@ -30,7 +30,7 @@ type conn struct {
 	all         []*session // of all lanes; constant once the conn is in use
 	stale       atomic.Bool
 	dead        chan struct{} // closed when stale
-	loaded      sync.Map      // *member to *loaded: the objects of each domain
+	loaded      sync.Map      // tenant to *loaded or *shelf: the objects of each domain and vault
 
 	// resting is held while resident keys are made, destroyed or searched for. SoftHSM 2.6.1 reads
 	// the file of an object that another session is still writing, and then now and then fails to
@@ -128,13 +128,27 @@ func (c *conn) openLanes(pin PIN, sizes [laneCount]int) error {
 			c.all = append(c.all, s)
 			c.lanes[l] <- s
 			if lane(l) == laneHold {
-				c.token.log.Debug("login")
-				if err := s.login(pin); err != nil {
+				if err := c.login(s, pin); err != nil {
 					return err
 				}
 			}
 		}
 	}
+	return nil
+}
+
+// login logs in with the holder's session. A token that must be nobody else's in this process is
+// refused where somebody was faster: its PIN would go unchecked. t.mu is held.
+func (c *conn) login(s *session, pin PIN) error {
+	c.token.log.Debug("login")
+	already, err := s.login(pin)
+	switch {
+	case err != nil:
+		return err
+	case already && c.token.config.exclusive && !c.token.loggedIn:
+		return ErrLoggedIn
+	}
+	c.token.loggedIn = true
 	return nil
 }
 

@@ -7,6 +7,7 @@
 struct kms11_library {
 	void *handle;
 	const CK_FUNCTION_LIST *functions;
+	const CK_FUNCTION_LIST_3_2 *functions32; // NULL where the library is older
 	struct {
 		kms11_init *init;
 		kms11_message *message;
@@ -17,6 +18,24 @@ struct kms11_library {
 static CK_BYTE nothing;
 
 static CK_BYTE *bytes(CK_BYTE *data) { return data ? data : &nothing; }
+
+// functions32 gives the library's functions of PKCS#11 3.2, or NULL.
+static const CK_FUNCTION_LIST_3_2 *functions32(void *handle)
+{
+	kms11_get_interface *get;
+	*(void **)&get = dlsym(handle, "C_GetInterface");
+	if (!get)
+		return NULL;
+	CK_VERSION version = {3, 2};
+	CK_INTERFACE *found = NULL;
+	CK_BYTE name[] = "PKCS 11";
+	if (get(name, &version, &found, 0) != CKR_OK || !found || !found->pFunctionList)
+		return NULL;
+	const CK_FUNCTION_LIST_3_2 *f = found->pFunctionList;
+	if (f->base.version.major != 3 || f->base.version.minor < 2 || !f->C_EncapsulateKey || !f->C_DecapsulateKey)
+		return NULL;
+	return f;
+}
 
 static const char *load(kms11_library *library, const char *path)
 {
@@ -45,6 +64,7 @@ static const char *load(kms11_library *library, const char *path)
 	library->operations[KMS11_DECRYPT].message = f->C_Decrypt;
 	library->operations[KMS11_SIGN].init = f->C_SignInit;
 	library->operations[KMS11_SIGN].message = f->C_Sign;
+	library->functions32 = functions32(library->handle);
 	return NULL;
 }
 
@@ -161,6 +181,26 @@ kms11_outcome kms11_create(kms11_library *library, CK_ULONG session, CK_ULONG *l
 {
 	kms11_outcome o = {CKR_OK, 0, 1};
 	o.rv = library->functions->C_CreateObject(session, (CK_ATTRIBUTE *)list, count, &o.result);
+	return o;
+}
+
+kms11_outcome kms11_encapsulate(kms11_library *library, CK_ULONG session, CK_ULONG mechanism, CK_ULONG key,
+	CK_ULONG *list, CK_ULONG count, CK_BYTE *out, CK_ULONG outSize, CK_ULONG *secret)
+{
+	CK_MECHANISM m = {mechanism, NULL, 0};
+	kms11_outcome o = {CKR_FUNCTION_NOT_SUPPORTED, outSize, 1};
+	if (library->functions32)
+		o.rv = library->functions32->C_EncapsulateKey(session, &m, key, (CK_ATTRIBUTE *)list, count, out, &o.result, secret);
+	return o;
+}
+
+kms11_outcome kms11_decapsulate(kms11_library *library, CK_ULONG session, CK_ULONG mechanism, CK_ULONG key,
+	CK_ULONG *list, CK_ULONG count, CK_BYTE *in, CK_ULONG inSize)
+{
+	CK_MECHANISM m = {mechanism, NULL, 0};
+	kms11_outcome o = {CKR_FUNCTION_NOT_SUPPORTED, 0, 1};
+	if (library->functions32)
+		o.rv = library->functions32->C_DecapsulateKey(session, &m, key, (CK_ATTRIBUTE *)list, count, bytes(in), inSize, &o.result);
 	return o;
 }
 

@@ -49,6 +49,15 @@ kms11_outcome kms11_wrap(kms11_library *library, CK_ULONG session,
 // kms11_create calls C_CreateObject; result is the handle. list is count of CK_ATTRIBUTE.
 kms11_outcome kms11_create(kms11_library *library, CK_ULONG session, CK_ULONG *list, CK_ULONG count);
 
+// kms11_encapsulate calls C_EncapsulateKey: the ciphertext goes to out, at least 1 byte long, and
+// secret is the new key's handle; result is the ciphertext's length. kms11_decapsulate calls
+// C_DecapsulateKey; result is the handle. A library older than PKCS#11 3.2 gives
+// CKR_FUNCTION_NOT_SUPPORTED. list is count of CK_ATTRIBUTE.
+kms11_outcome kms11_encapsulate(kms11_library *library, CK_ULONG session, CK_ULONG mechanism, CK_ULONG key,
+	CK_ULONG *list, CK_ULONG count, CK_BYTE *out, CK_ULONG outSize, CK_ULONG *secret);
+kms11_outcome kms11_decapsulate(kms11_library *library, CK_ULONG session, CK_ULONG mechanism, CK_ULONG key,
+	CK_ULONG *list, CK_ULONG count, CK_BYTE *in, CK_ULONG inSize);
+
 // kms11_attributes calls C_GetAttributeValue, which writes to list, count of CK_ATTRIBUTE.
 CK_ULONG kms11_attributes(kms11_library *library, CK_ULONG session, CK_ULONG object, CK_ULONG *list, CK_ULONG count);
 

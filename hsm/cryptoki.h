@@ -1,6 +1,6 @@
 // What crossing.c needs of PKCS#11: OASIS "PKCS #11 Cryptographic Token Interface Base
 // Specification Version 2.40", section 3, and its header pkcs11t.h. (CK_GCM_PARAMS is the header's;
-// the text of 2.40 leaves ulIvBits out.) On Unix the structures have the compiler's own alignment;
+// the text of 2.40 leaves ulIvBits out.) CK_INTERFACE is of version 3.0, CK_FUNCTION_LIST_3_2 of 3.2. On Unix the structures have the compiler's own alignment;
 // only Windows packs them.
 
 #ifndef KMS11_CRYPTOKI_H
@@ -11,6 +11,7 @@
 typedef CK_ULONG CK_RV;
 
 #define CKR_OK 0x00000000UL
+#define CKR_FUNCTION_NOT_SUPPORTED 0x00000054UL
 #define CKR_BUFFER_TOO_SMALL 0x00000150UL
 #define CKM_AES_GCM 0x00001087UL
 
@@ -80,5 +81,29 @@ typedef struct {
 } CK_FUNCTION_LIST;
 
 typedef CK_RV kms11_get_function_list(CK_FUNCTION_LIST **);
+
+// The beginning of CK_FUNCTION_LIST_3_2, which goes on with what is not called from here.
+typedef struct {
+	CK_FUNCTION_LIST base;
+	kms11_other *C_GetInterfaceList, *C_GetInterface, *C_LoginUser, *C_SessionCancel;
+	kms11_other *C_MessageEncryptInit, *C_EncryptMessage, *C_EncryptMessageBegin, *C_EncryptMessageNext, *C_MessageEncryptFinal;
+	kms11_other *C_MessageDecryptInit, *C_DecryptMessage, *C_DecryptMessageBegin, *C_DecryptMessageNext, *C_MessageDecryptFinal;
+	kms11_other *C_MessageSignInit, *C_SignMessage, *C_SignMessageBegin, *C_SignMessageNext, *C_MessageSignFinal;
+	kms11_other *C_MessageVerifyInit, *C_VerifyMessage, *C_VerifyMessageBegin, *C_VerifyMessageNext, *C_MessageVerifyFinal;
+	CK_RV (*C_EncapsulateKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG *);
+	CK_RV (*C_DecapsulateKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
+} CK_FUNCTION_LIST_3_2;
+
+typedef struct {
+	CK_BYTE *pInterfaceName;
+	void *pFunctionList;
+	CK_ULONG flags;
+} CK_INTERFACE;
+
+typedef struct {
+	CK_BYTE major, minor;
+} CK_VERSION;
+
+typedef CK_RV kms11_get_interface(CK_BYTE *, CK_VERSION *, CK_INTERFACE **, CK_ULONG);
 
 #endif

@@ -55,7 +55,11 @@ type dataPair struct{ public, private object }
 
 // dataPair generates a pair that may be read.
 func (s *session) dataPair(k *keySpec, a *specAbility) (dataPair, error) {
-	public, private, err := s.generatePair(k.pair, a.name, given, useSign)
+	u := useSign
+	if _, ok := k.pair.(mlKEMKind); ok {
+		u = useDecapsulate
+	}
+	public, private, err := s.generatePair(k.pair, a.name, given, u)
 	return dataPair{public, private}, err
 }
 

@@ -12,6 +12,7 @@ const (
 	derBitStringTag   = 0x03
 	derOctetStringTag = 0x04
 	derSequenceTag    = 0x30
+	derContext0Tag    = 0x80 // [0], primitive
 	derContext1Tag    = 0xa1 // [1], constructed
 )
 

@@ -17,8 +17,8 @@
 //	module   the library, initialised once in the process              module.go, gate.go
 //
 // What keys there are is a table, keyspec.go; what the families of key pairs do differently is
-// behind pairKind (rsakey.go, eckey.go, edkey.go); the algorithms are tables where they are used
-// (signing.go, rsacrypt.go, mac.go). Private keys that a token does not wrap live in it:
+// behind pairKind (rsakey.go, eckey.go, edkey.go, lattice.go); the algorithms are tables where they are
+// used (signing.go, rsacrypt.go, mac.go), or have a file of their own (sm2.go, encapsulate.go). Private keys that a token does not wrap live in it:
 // resident.go.
 //
 // What differs between tokens is data: quirks.go, and what is found out by doing at start (wrap.go,

@@ -22,6 +22,7 @@ type Domain struct {
 	direct   directCounts
 	transfer atomic.Pointer[kms.Material] // the transfer key; nil until it is made
 	homes    sync.Map                     // CKA_ID of a resident key to the *member that has it
+	names    tokenNames
 }
 
 // A domainState is what a rotation changes of a domain. It is never changed itself: another takes its place.
@@ -229,15 +230,21 @@ func (m *member) on(c *conn) *loaded {
 	return nil
 }
 
-// join adds m to the token, so that every conn finds the domain's objects, beginning with the
+// A tenant has objects on each conn of a token: a domain or a vault.
+type tenant interface {
+	// load finds the objects on c, whose holder session is s, and puts them into c.loaded.
+	load(c *conn, s *session) error
+}
+
+// join adds m to the token, so that every conn finds the tenant's objects, beginning with the
 // present one.
-func (t *Token) join(ctx context.Context, m *member) error {
+func (t *Token) join(ctx context.Context, m tenant) error {
 	t.mu.Lock()
 	t.members = append(t.members, m)
 	t.mu.Unlock()
 	err := t.with(ctx, func(c *conn) error {
 		return c.do(ctx, laneHold, func(s *session) error {
-			if m.on(c) != nil {
+			if _, ok := c.loaded.Load(m); ok {
 				return nil // the conn is newer than the membership
 			}
 			return m.load(c, s)
@@ -250,14 +257,13 @@ func (t *Token) join(ctx context.Context, m *member) error {
 }
 
 // part takes m off the token again.
-func (t *Token) part(m *member) {
+func (t *Token) part(m tenant) {
 	t.mu.Lock()
-	t.members = slices.DeleteFunc(t.members, func(o *member) bool { return o == m })
+	t.members = slices.DeleteFunc(t.members, func(o tenant) bool { return o == m })
 	t.mu.Unlock()
 	if c := t.conn.Load(); c != nil {
-		if l := m.on(c); l != nil {
-			c.loaded.Delete(m)
-			l.unload()
+		if l, ok := c.loaded.LoadAndDelete(m); ok {
+			l.(interface{ unload() }).unload()
 		}
 	}
 }

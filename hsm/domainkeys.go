@@ -88,12 +88,11 @@ type keyRef struct {
 
 // A loaded is the domain's objects on one conn.
 type loaded struct {
+	keyring
 	member *member
-	conn   *conn
 	wraps  wraps
 	// keys is never changed, only replaced, by who has the holder session.
-	keys  atomic.Pointer[map[keyRef]domainKey]
-	cache *cache
+	keys atomic.Pointer[map[keyRef]domainKey]
 
 	abilities *abilities
 	residents sync.Map            // CKA_ID of a resident key to its object
@@ -111,10 +110,10 @@ func (m *member) load(c *conn, s *session) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{member: m, conn: c, wraps: w, abilities: a}
+	l := &loaded{member: m, wraps: w, abilities: a}
+	l.keyring = keyring{conn: c, cache: newCache(c.token.config.Handles, l.destroy), direct: &m.domain.direct, bring: l.unwrap}
 	l.pairs = newPool(c, l.newDataPair, l.dropDataPair)
 	l.imports = newPool(c, l.newImportPair, func(kms.Material) {})
-	l.cache = newCache(c.token.config.Handles, l.destroy)
 	if err := l.loadKeys(s); err != nil {
 		l.discard(s)
 		return err

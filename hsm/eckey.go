@@ -14,19 +14,23 @@ type curve struct {
 	oid   []byte // DER, as CKA_EC_PARAMS has it
 	size  int    // bytes of a coordinate, and of the order
 	order *big.Int
-	// goCurve is nil where the standard library does not have the curve; ecdh is nil where KMS
-	// does not agree on keys.
+	// goCurve is nil where the standard library does not have the curve; ecdh is nil there and where
+	// KMS does not agree on keys.
 	goCurve elliptic.Curve
 	ecdh    ecdh.Curve
+	own     *equation // where goCurve is nil
 }
 
 var (
-	p256 = &curve{unhex("06082a8648ce3d030107"), 32, elliptic.P256().Params().N, elliptic.P256(), ecdh.P256()}
-	p384 = &curve{unhex("06052b81040022"), 48, elliptic.P384().Params().N, elliptic.P384(), ecdh.P384()}
-	p521 = &curve{unhex("06052b81040023"), 66, elliptic.P521().Params().N, elliptic.P521(), ecdh.P521()}
+	p256 = &curve{unhex("06082a8648ce3d030107"), 32, elliptic.P256().Params().N, elliptic.P256(), ecdh.P256(), nil}
+	p384 = &curve{unhex("06052b81040022"), 48, elliptic.P384().Params().N, elliptic.P384(), ecdh.P384(), nil}
+	p521 = &curve{unhex("06052b81040023"), 66, elliptic.P521().Params().N, elliptic.P521(), ecdh.P521(), nil}
 	// secp256k1: SEC 2, section 2.4.1
 	p256k1 = &curve{unhex("06052b8104000a"), 32,
-		new(big.Int).SetBytes(unhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")), nil, nil}
+		new(big.Int).SetBytes(unhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")), nil, nil, p256k1Equation}
+	// GB/T 32918.5-2017, section 2; its OID is 1.2.156.10197.1.301.
+	sm2 = &curve{unhex("06082a811ccf5501822d"), 32,
+		bigHex("fffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123"), nil, nil, sm2Equation}
 )
 
 // ecKind is a pair on a Weierstrass curve.
@@ -77,6 +81,38 @@ func (k ecKind) point(spki []byte) ([]byte, error) {
 	return point, nil
 }
 
+// agrees says whether KMS agrees on keys by ECDH on the curve.
+func (c *curve) agrees() bool { return c.ecdh != nil || c == sm2 }
+
+// onCurve wants an uncompressed point to be one of the curve.
+func (c *curve) onCurve(encoded []byte) error {
+	if c.ecdh != nil {
+		_, err := c.ecdh.NewPublicKey(encoded)
+		return err
+	}
+	if !c.equation().has(c.decode(encoded)) {
+		return errPublicForm
+	}
+	return nil
+}
+
+// decode takes an uncompressed point apart.
+func (c *curve) decode(encoded []byte) *point {
+	return &point{new(big.Int).SetBytes(encoded[1 : 1+c.size]), new(big.Int).SetBytes(encoded[1+c.size:])}
+}
+
+// parse is point for one that is on the curve.
+func (k ecKind) parse(spki []byte) (*point, error) {
+	encoded, err := k.point(spki)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.onCurve(encoded); err != nil {
+		return nil, errPublicForm
+	}
+	return k.decode(encoded), nil
+}
+
 func (k ecKind) public(spki []byte, bare bool) ([]*attribute, error) {
 	point, err := k.point(spki)
 	if err != nil {
@@ -123,10 +159,14 @@ func (k ecKind) private(pkcs8 []byte) ([]*attribute, []byte, error) {
 	}
 	value := make([]byte, k.size)
 	copy(value[k.size-len(key.Private):], key.Private)
+	return ecPrivate(k.oid, value), writePublic(k.algorithm(), point), nil
+}
+
+func ecPrivate(name, value []byte) []*attribute {
 	return []*attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, k.oid),
+		pkcs11.NewAttribute(pkcs11.CKA_EC_PARAMS, name),
 		pkcs11.NewAttribute(pkcs11.CKA_VALUE, value),
-	}, writePublic(k.algorithm(), point), nil
+	}
 }
 
 // publicOf is the point of a private key: computed, and compared with the one that came along, on

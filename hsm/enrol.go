@@ -209,13 +209,17 @@ func (e *enrolment) end(s *session) error {
 
 // publicUse and privateUse describe session objects of a key pair.
 func publicUse(u use) []*attribute {
-	return []*attribute{
+	t := []*attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false),
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
 		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, u&useEncrypt != 0),
 		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, u&useVerify != 0),
 		pkcs11.NewAttribute(pkcs11.CKA_WRAP, u&useWrap != 0),
 	}
+	if u == useEncapsulate {
+		t = append(t, pkcs11.NewAttribute(lateUses[u], true))
+	}
+	return t
 }
 
 func privateUse(u use) []*attribute {

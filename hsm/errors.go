@@ -27,6 +27,14 @@ var (
 	ErrWrongToken = errors.New("wrong token")
 	// ErrPIN: the PIN is missing, wrong or locked. It is not tried again.
 	ErrPIN = errors.New("PIN refused")
+	// ErrPINLocked is an ErrPIN: the token takes no PIN any more.
+	ErrPINLocked = errors.New("the user PIN is locked")
+	// ErrNoUser is an ErrPIN: the token has no user PIN yet.
+	ErrNoUser = errors.New("the token has no user PIN")
+	// ErrLoggedIn: the token of a vault is in use by this process already.
+	ErrLoggedIn = errors.New("this process is logged in to the token already")
+	// ErrKeyGone: a token in good health does not have the key of a vault any more.
+	ErrKeyGone = errors.New("the token does not have the key")
 	// ErrNotFound: no slot, object or key version of that name. It never means "deleted": a
 	// token that lost its storage answers searches with success and nothing.
 	ErrNotFound = errors.New("not found")
@@ -54,8 +62,21 @@ func (e *Error) Name() string { return ckrName(e.Code) }
 
 // Is makes errors.Is work with the sentinels of this package.
 func (e *Error) Is(target error) bool {
+	if code, ok := pinSentinels[target]; ok {
+		return e.Code == code
+	}
 	return classSentinels[e.class] != nil && classSentinels[e.class] == target
 }
+
+// pinSentinels are the reasons of a refused PIN that have a code of their own.
+var pinSentinels = map[error]uint{
+	ErrPINLocked: pkcs11.CKR_PIN_LOCKED,
+	ErrNoUser:    pkcs11.CKR_USER_PIN_NOT_INITIALIZED,
+}
+
+// PINCounted says whether the token looked at the PIN and refused it, so that its count of wrong
+// tries, if it keeps one, has gone up. Other errors that match ErrPIN come before the token.
+func PINCounted(err error) bool { return classOf(err) == classPIN }
 
 // A class is what an error asks the caller to do.
 type class int

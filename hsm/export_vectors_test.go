@@ -97,7 +97,7 @@ func VerifyAny(t testing.TB, d *Domain, m *kms.Material, spec kms.KeySpec, algor
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := g.input(k.pair, SignInput{Message: message})
+	data, err := g.input(k.pair, m.PublicKey, SignInput{Message: message})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	ivSize  = 12 // bytes; the only size that is ever passed to a token
-	tagSize = 16 // bytes
+	ivSize     = 12 // bytes; the only size that this program encrypts with
+	longIVSize = 16 // bytes; some others' ciphertexts have such an IV
+	tagSize    = 16 // bytes
 )
 
 // sealGCM encrypts with AES-GCM; the answer ends in the tag. iv is ivSize bytes.
@@ -19,14 +20,14 @@ func (s *session) sealGCM(key object, iv, aad, plaintext []byte) ([]byte, error)
 	return s.gcm(&opEncrypt, key, iv, aad, plaintext, len(plaintext)+tagSize)
 }
 
-// openGCM decrypts what sealGCM made. The error matches ErrBadCiphertext if the tag is wrong.
+// openGCM decrypts what sealGCM made, or others with an IV of longIVSize. The error matches ErrBadCiphertext if the tag is wrong.
 func (s *session) openGCM(key object, iv, aad, ciphertext []byte) ([]byte, error) {
 	// SoftHSM2 wants as much room as the ciphertext has.
 	return s.gcm(&opDecrypt, key, iv, aad, ciphertext, max(len(ciphertext), tagSize))
 }
 
 func (s *session) gcm(op *operation, key object, iv, aad, in []byte, room int) ([]byte, error) {
-	if len(iv) != ivSize {
+	if len(iv) != ivSize && (op != &opDecrypt || len(iv) != longIVSize) {
 		// SoftHSM2 takes an empty one without a word and repeats its keystream.
 		return nil, fmt.Errorf("an IV of %d bytes for AES-GCM: not %d", len(iv), ivSize)
 	}

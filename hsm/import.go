@@ -140,6 +140,9 @@ func (a *abilities) canImport(k *keySpec, w *wrapping, forbidOutside bool) error
 
 // outsideOnly says that a private key cannot go from its wrapping into the token without being seen.
 func (a *abilities) outsideOnly(k *keySpec, w *wrapping) bool {
+	if _, ok := k.pair.(edKind); ok {
+		return true // no token tells the public half of one that it unwrapped
+	}
 	return k.pair != nil && (a.specs[k.spec].resident || !w.twoSteps && !a.imports[w.oaep].private)
 }
 

@@ -69,6 +69,9 @@ func TestImportFaultsLookAlike(t *testing.T) {
 		}
 		for name, b := range faults {
 			for _, spec := range []kms.KeySpec{kms.KeySpecSymmetricDefault, kms.KeySpecHmac256, kms.KeySpecEccNistP256, edSpec} {
+				if !hasSpec(spec) {
+					continue
+				}
 				row, _ := kms.SpecOf(spec)
 				if _, err := i.raw(spec, row.Uses[0].Usage, algorithm, b); err != hsm.ErrBadCiphertext {
 					t.Errorf("%s by %s, %s: %v", spec, algorithm, name, err)
@@ -89,6 +92,9 @@ func TestImportFaultsLookAlike(t *testing.T) {
 		faults["odd"] = append(oaep(ephemeral, nil), wrapped[:31]...)
 		for name, b := range faults {
 			for _, spec := range []kms.KeySpec{kms.KeySpecRsa2048, kms.KeySpecEccNistP256, edSpec} {
+				if !hasSpec(spec) {
+					continue
+				}
 				if _, err := i.raw(spec, kms.KeyUsageTypeSignVerify, twoSteps, b); err != hsm.ErrBadCiphertext {
 					t.Errorf("%s by %s, %s: %v", spec, twoSteps, name, err)
 				}
@@ -160,14 +166,19 @@ func TestImportOfOtherKeys(t *testing.T) {
 	}
 	for _, spec := range []kms.KeySpec{kms.KeySpecRsa2048, kms.KeySpecRsa3072, kms.KeySpecEccNistP256, kms.KeySpecEccNistP384, kms.KeySpecEccSecgP256k1, edSpec} {
 		for name, secret := range strangers {
-			if name == string(spec) {
+			if name == string(spec) || !hasSpec(spec) {
 				continue
 			}
 			for _, algorithm := range wrappingAlgorithms {
 				if len(secret) > 300 && (algorithm == kms.AlgorithmSpecRsaesOaepSha1 || algorithm == kms.AlgorithmSpecRsaesOaepSha256) {
 					continue // too long for RSA
 				}
-				if _, err := i.bring(spec, kms.KeyUsageTypeSignVerify, algorithm, secret); !errors.Is(err, hsm.ErrBadMaterial) {
+				_, err := i.bring(spec, kms.KeyUsageTypeSignVerify, algorithm, secret)
+				// A token that takes no secret so long cannot tell that the wrapping was in order.
+				if len(secret) > 256 && !hsmtest.Has(hsmtest.LongSecrets) && errors.Is(err, hsm.ErrBadCiphertext) {
+					continue
+				}
+				if !errors.Is(err, hsm.ErrBadMaterial) {
 					t.Errorf("%s as %s by %s: %v", name, spec, algorithm, err)
 				}
 			}
@@ -181,6 +192,7 @@ func TestImportOfOtherKeys(t *testing.T) {
 // TestImportUnseenOnly: with Config.ForbidPaddingOutside a token takes in what it can take in
 // unseen, and nothing else.
 func TestImportUnseenOnly(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WithoutSHA256)
 	token := hsmtest.Open(t, hsm.Config{URI: hsmtest.NewURI(t), ForbidPaddingOutside: true})
 	d := hsmtest.Domain(t, token)
 	i := newImporter(t, d, kms.WrappingKeySpecRsa2048)

@@ -141,6 +141,10 @@ func declined(err error) bool {
 	return errors.As(err, &e) && (e.class == classInternal || e.class == classUnsupported || e.class == classBadInput)
 }
 
+// useless says that a token cannot work with a key that it has just taken in: it declines, or does not
+// know the key's handle, as NSS 3.132 says of an RSA key that it unwrapped as one of a curve.
+func useless(err error) bool { return declined(err) || classOf(err) == classHandleLost }
+
 // whyRefused turns the refusal of put into what is wrong: if the material can be unwrapped as a
 // string of bytes it is not what it should be, else the wrapping is wrong. The first step and the
 // second fail alike.

@@ -11,7 +11,7 @@ import (
 // private imports a private key. Whatever the way it came, the public half is worked out from what
 // the token tells and signs, and a key whose parts do not belong together is refused.
 func (i *importing) private() (kms.Material, error) {
-	u, ok := useOf[i.request.Usage]
+	u, ok := i.row.useOf(i.request.Usage)
 	if !ok {
 		return kms.Material{}, badMaterial(i.row)
 	}
@@ -45,7 +45,7 @@ func (i *importing) private() (kms.Material, error) {
 	if m.Blob, err = i.wrap(o, m.Wrap); err != nil {
 		return kms.Material{}, err
 	}
-	if m.PublicKey, err = i.publicOf(&m); err != nil {
+	if m.PublicKey, err = i.publicOf(&m, spki); err != nil {
 		return kms.Material{}, err
 	}
 	m.ID = privateID(i.request.KeyID, m.PublicKey)
@@ -78,11 +78,16 @@ func (i *importing) resident(u use, components []*attribute, spki []byte) (kms.M
 	return kms.Material{Domain: i.loaded.member.domain.description().ID, ID: privateID(i.request.KeyID, spki), ObjectID: i.where.id, PublicKey: spki}, nil
 }
 
-// publicOf gives the public half of a wrapped private key.
-func (i *importing) publicOf(m *kms.Material) (spki []byte, err error) {
+// publicOf gives the public half of a wrapped private key. known is what was learnt of it, if
+// anything was: no token tells the public half of an Ed25519 key that it unwrapped.
+func (i *importing) publicOf(m *kms.Material, known []byte) (spki []byte, err error) {
 	k := i.row.pair
 	err = i.unwrapped(m, privateTemplate(k, inUse, useSign), func(signer object) error {
 		ec, ok := k.(ecKind)
+		if _, ed := k.(edKind); ed {
+			spki = known
+			return i.signs(signer, known)
+		}
 		if !ok {
 			if spki, err = k.spki(i.session, signer); err != nil || !i.parses(spki) {
 				return badMaterial(i.row)
@@ -114,12 +119,12 @@ func (i *importing) signs(private object, spki []byte) error {
 	if err != nil {
 		return err
 	}
-	data, err := g.input(i.row.pair, SignInput{Message: checkLabel})
+	data, err := g.input(i.row.pair, spki, SignInput{Message: checkLabel})
 	if err != nil {
 		return err
 	}
 	signature, err := g.sign(i.session, i.row.pair, private, data)
-	if declined(err) {
+	if useless(err) {
 		return badMaterial(i.row) // a key whose parts do not belong together may not work at all
 	}
 	if err != nil {

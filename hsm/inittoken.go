@@ -21,7 +21,7 @@ func InitToken(modulePath, label string, soPIN, userPIN PIN) (err error) {
 	if soPIN.IsZero() || userPIN.IsZero() {
 		return fmt.Errorf("%w: a new token needs an SO PIN and a user PIN", ErrPIN)
 	}
-	m, err := loadModule(modulePath)
+	m, err := loadModule(modulePath, "")
 	if err != nil {
 		return err
 	}

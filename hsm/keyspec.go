@@ -20,8 +20,8 @@ type keySpec struct {
 
 	pair pairKind
 
-	// missing is the mechanism that keys of the spec need and this version does not drive.
-	missing string
+	// uses are where the use of a private key is not that of useOf.
+	uses map[kms.KeyUsageType]use
 }
 
 // keySpecs has a row for every row of kms.Specs.
@@ -43,13 +43,16 @@ var keySpecs = []keySpec{
 	{spec: kms.KeySpecHmac384, lane: laneShort, secret: hmacKey(48)},
 	{spec: kms.KeySpecHmac512, lane: laneShort, secret: hmacKey(64)},
 
-	{spec: kms.KeySpecMlDsa44, missing: "CKM_ML_DSA"},
-	{spec: kms.KeySpecMlDsa65, missing: "CKM_ML_DSA"},
-	{spec: kms.KeySpecMlDsa87, missing: "CKM_ML_DSA"},
-	{spec: kms.KeySpecMlKem512, missing: "CKM_ML_KEM"},
-	{spec: kms.KeySpecMlKem768, missing: "CKM_ML_KEM"},
-	{spec: kms.KeySpecMlKem1024, missing: "CKM_ML_KEM"},
-	{spec: kms.KeySpecSm2, missing: "an SM2 mechanism"},
+	{spec: kms.KeySpecMlDsa44, lane: laneLong, pair: mlDSAKind{mlDSA44}},
+	{spec: kms.KeySpecMlDsa65, lane: laneLong, pair: mlDSAKind{mlDSA65}},
+	{spec: kms.KeySpecMlDsa87, lane: laneLong, pair: mlDSAKind{mlDSA87}},
+	{spec: kms.KeySpecMlKem512, lane: laneLong, pair: mlKEMKind{mlKEM512}},
+	{spec: kms.KeySpecMlKem768, lane: laneLong, pair: mlKEMKind{mlKEM768}},
+	{spec: kms.KeySpecMlKem1024, lane: laneLong, pair: mlKEMKind{mlKEM1024}},
+
+	// No mechanism decrypts by SM2PKE: the token does its ECDH step, which the key has to be made for.
+	{spec: kms.KeySpecSm2, lane: laneLong, pair: sm2Kind,
+		uses: map[kms.KeyUsageType]use{kms.KeyUsageTypeEncryptDecrypt: useDerive}},
 }
 
 // hmacKey is an HMAC key, whatever the scheme. It signs only, like macKind.
@@ -58,14 +61,10 @@ func hmacKey(length int) func(*scheme) secretKind {
 	return func(*scheme) secretKind { return kind }
 }
 
-// rowOf is the row of a spec. A spec without a row, or with one that says what is missing, gives
-// an error that matches ErrUnsupported.
+// rowOf is the row of a spec. A spec without a row gives an error that matches ErrUnsupported.
 func rowOf(spec kms.KeySpec) (*keySpec, error) {
 	for i := range keySpecs {
 		if k := &keySpecs[i]; k.spec == spec {
-			if k.missing != "" {
-				return nil, fmt.Errorf("%w: it needs %s, which this version does not drive", ErrUnsupported, k.missing)
-			}
 			return k, nil
 		}
 	}
@@ -81,9 +80,20 @@ func pairOf(spec kms.KeySpec) (*keySpec, error) {
 	return k, err
 }
 
-// useOf is the one thing that the private half of a key with this usage does.
+// useOf is what the private half of a key with this usage does, but for keySpec.uses.
 var useOf = map[kms.KeyUsageType]use{
 	kms.KeyUsageTypeSignVerify:     useSign,
 	kms.KeyUsageTypeEncryptDecrypt: useDecrypt,
 	kms.KeyUsageTypeKeyAgreement:   useDerive,
+
+	kms.KeyUsageTypeEncapsulateDecapsulate: useDecapsulate,
+}
+
+// useOf is the one thing that the private half of a key with this usage does in the token.
+func (k *keySpec) useOf(usage kms.KeyUsageType) (use, bool) {
+	if u, ok := k.uses[usage]; ok {
+		return u, true
+	}
+	u, ok := useOf[usage]
+	return u, ok
 }

@@ -45,10 +45,21 @@ func algorithms(u kms.Use) []string {
 	return names
 }
 
-// TestSupports pins what SoftHSM 2.6.1 does: everything but these.
+// TestSupports pins what the token does: everything but what hsmtest says that it lacks.
 func TestSupports(t *testing.T) {
 	d := hsmtest.Domain(t)
-	cannot := map[string]string{"ML_DSA": "CKM_ML_DSA", "ML_KEM": "CKM_ML_KEM", "SM2": "SM2"}
+	cannot := map[string]string{}
+	for prefix, c := range map[string]struct {
+		need hsmtest.Need
+		name string
+	}{
+		"ML_DSA": {hsmtest.MLDSA, "CKM_ML_DSA"}, "ML_KEM": {hsmtest.MLKEM, "CKM_ML_KEM"}, "SM2": {hsmtest.SM2, "CKM_EC_KEY_PAIR_GEN"},
+		"ECC_SECG": {hsmtest.Secp256k1, "CKM_EC_KEY_PAIR_GEN"}, "ECC_NIST_EDWARDS": {hsmtest.Ed25519, "CKM_EC_EDWARDS_KEY_PAIR_GEN"},
+	} {
+		if !hsmtest.Has(c.need) {
+			cannot[prefix] = c.name
+		}
+	}
 	for _, spec := range kms.Specs() {
 		var missing string
 		for prefix, name := range cannot {
@@ -57,6 +68,10 @@ func TestSupports(t *testing.T) {
 			}
 		}
 		for _, use := range spec.Uses {
+			missing := missing
+			if missing == "" && slices.Contains(use.Signing, kms.SigningAlgorithmSpecSm2dsa) {
+				missing = "x-kms11-sm2dsa"
+			}
 			for _, algorithm := range algorithms(use) {
 				want := missing == "" && algorithm != string(kms.SigningAlgorithmSpecEd25519PhSha512)
 				if got := d.Supports(spec.KeySpec, algorithm); got != want {
@@ -87,10 +102,14 @@ func TestSupports(t *testing.T) {
 
 // TestPairMaterial looks at what is kept of a wrapped private key.
 func TestPairMaterial(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	before := len(hsm.Objects(t, token))
 	for _, spec := range []kms.KeySpec{kms.KeySpecRsa2048, kms.KeySpecEccNistP256, kms.KeySpecEccNistP384, kms.KeySpecEccNistP521, kms.KeySpecEccSecgP256k1} {
+		if !hasSpec(spec) {
+			continue
+		}
 		m := newPair(t, d, spec, kms.KeyUsageTypeSignVerify)
 		if len(m.ID) != 64 || m.Wrap != kms.AESKeyWrapPad || m.DomainKey != 1 || m.Length != 0 || m.Scheme != "" ||
 			len(m.Blob)%8 != 0 || m.ObjectID != nil || m.Ordinal != 0 {

@@ -14,12 +14,22 @@ const (
 	ckmSP800108Counter    = 0x3AC
 	ckmMLDSAKeyPair       = 0x1C
 	ckmMLDSA              = 0x1D
+	ckmMLKEMKeyPair       = 0x0F
+	ckmMLKEM              = 0x17
+	ckkMLKEM              = 0x49
 	ckkMLDSA              = 0x4A
 	ckkECEdwards          = 0x40
+	ckmVendorDefined      = 0x80000000
 	ckaParameterSet       = 0x61D
+	ckaEncapsulate        = 0x633
+	ckaDecapsulate        = 0x634
+	ckaSeed               = 0x637
 	ckpMLDSA44            = 1
+	ckhHedgeRequired      = 1
 	ckSP800108IterationID = 1 // CK_SP800_108_ITERATION_VARIABLE
 	ckSP800108ByteArrayID = 4 // CK_SP800_108_BYTE_ARRAY
+	// PKCS#11 3.2 has no mechanism that signs mu; this is the number in the draft of the next version.
+	ckmMLDSAExternalMu = 0x403C
 )
 
 // mechanismNames are the mechanisms this package uses, for error texts.
@@ -55,6 +65,9 @@ var mechanismNames = map[uint]string{
 	ckmEDDSA:                          "CKM_EDDSA",
 	ckmMLDSAKeyPair:                   "CKM_ML_DSA_KEY_PAIR_GEN",
 	ckmMLDSA:                          "CKM_ML_DSA",
+	ckmMLDSAExternalMu:                "CKM_ML_DSA_EXTERNAL_MU",
+	ckmMLKEMKeyPair:                   "CKM_ML_KEM_KEY_PAIR_GEN",
+	ckmMLKEM:                          "CKM_ML_KEM",
 }
 
 // mechanismName is the CKM name of a mechanism, or its number.

@@ -14,6 +14,7 @@ import (
 // A module is one PKCS#11 library, loaded and initialised once in this process.
 type module struct {
 	path     string
+	init     string // for C_Initialize; empty is nothing
 	ctx      *pkcs11.Ctx
 	crossing crossing
 	// foreign says that someone else in this process had called C_Initialize, so that
@@ -38,9 +39,10 @@ var modules struct {
 	byPath map[string]*module
 }
 
-// loadModule loads and initialises the library at path, or takes another reference to it. Each
-// success needs one release.
-func loadModule(path string) (*module, error) {
+// loadModule loads and initialises the library at path, or takes another reference to it. init is
+// the library's own parameter of C_Initialize; since that is called once, every token of the library
+// has to name the same. Each success needs one release.
+func loadModule(path, init string) (*module, error) {
 	if !strings.Contains(path, "/") {
 		return nil, fmt.Errorf(`PKCS#11 module path %q must contain "/"`, path)
 	}
@@ -54,6 +56,9 @@ func loadModule(path string) (*module, error) {
 	modules.mu.Lock()
 	defer modules.mu.Unlock()
 	if m := modules.byPath[resolved]; m != nil {
+		if m.init != init {
+			return nil, fmt.Errorf("PKCS#11 module %s is in use with another x-kms11-init", resolved)
+		}
 		m.refs++
 		return m, nil
 	}
@@ -66,7 +71,7 @@ func loadModule(path string) (*module, error) {
 		crossing.close()
 		return nil, fmt.Errorf("PKCS#11 module %s cannot be loaded a second time", resolved)
 	}
-	m := &module{path: resolved, ctx: ctx, crossing: crossing, refs: 1, tokens: map[*Token]struct{}{}}
+	m := &module{path: resolved, init: init, ctx: ctx, crossing: crossing, refs: 1, tokens: map[*Token]struct{}{}}
 	if err := m.initialise(); err != nil {
 		m.unload()
 		return nil, fmt.Errorf("PKCS#11 module %s: %w", resolved, err)
@@ -79,7 +84,9 @@ func loadModule(path string) (*module, error) {
 }
 
 func (m *module) initialise() error {
-	err := m.ctx.Initialize() // with CKF_OS_LOCKING_OK
+	reserved, free := reservedArgument(m.init)
+	defer free()
+	err := m.ctx.Initialize(pkcs11.InitializeWithReserved(reserved)) // with CKF_OS_LOCKING_OK
 	m.foreign = errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED))
 	if err != nil && !m.foreign {
 		return moduleError("C_Initialize", err)

@@ -59,6 +59,9 @@ func privateTemplate(k pairKind, p placement, u use) []*attribute {
 	for _, f := range privateUses {
 		t = append(t, pkcs11.NewAttribute(f.attribute, u&f.use != 0))
 	}
+	if u == useDecapsulate {
+		t = append(t, pkcs11.NewAttribute(lateUses[u], true))
+	}
 	if p.id != nil {
 		t = append(t, pkcs11.NewAttribute(pkcs11.CKA_ID, p.id), pkcs11.NewAttribute(pkcs11.CKA_LABEL, p.label))
 	}
@@ -83,20 +86,33 @@ func (s *session) generatePair(k pairKind, name []byte, p placement, u use) (pub
 }
 
 // publicHalf is what the public key may do whose private key does the other.
-var publicHalf = map[use]use{useSign: useVerify, useDecrypt: useEncrypt, useDerive: 0}
+var publicHalf = map[use]use{useSign: useVerify, useDecrypt: useEncrypt, useDerive: 0, useDecapsulate: useEncapsulate}
 
 // hardenPrivate is harden for private keys: the key cannot leave the token, can be used in one
-// way, and no part of it can be read.
+// way, and no part of it can be read. A token that ignored the uses in a template, as NSS does in
+// C_UnwrapKey, gets one C_SetAttributeValue.
 func (s *session) hardenPrivate(k pairKind, o object, want use) (object, error) {
 	o, err := s.harden(o, k.secrets()...)
 	if err != nil {
 		return 0, err
 	}
-	if err := s.does(o, want); err != nil {
+	if err = s.does(k, o, want); err != nil && s.restrict(o, want) == nil {
+		err = s.does(k, o, want)
+	}
+	if err != nil {
 		_ = s.destroyObject(o) // the key is refused either way
 		return 0, err
 	}
 	return o, nil
+}
+
+// restrict states the uses of a private key anew.
+func (s *session) restrict(o object, want use) error {
+	var uses []*attribute
+	for _, f := range privateUses {
+		uses = append(uses, pkcs11.NewAttribute(f.attribute, want&f.use != 0))
+	}
+	return s.setAttributes(o, uses)
 }
 
 // settled is hardenPrivate for a resident key that is in use already: it is refused, but neither
@@ -105,11 +121,11 @@ func (s *session) settled(k pairKind, o object, want use) error {
 	if err := s.locked(o, k.secrets()...); err != nil {
 		return err
 	}
-	return s.does(o, want)
+	return s.does(k, o, want)
 }
 
 // does says in what way a private key may do more or less than want.
-func (s *session) does(o object, want use) error {
+func (s *session) does(k pairKind, o object, want use) error {
 	types := make([]uint, len(privateUses))
 	for i, f := range privateUses {
 		types[i] = f.attribute
@@ -123,7 +139,13 @@ func (s *session) does(o object, want use) error {
 			return fmt.Errorf("the token holds a private key with %s=%t", f.name, isTrue(got[i]))
 		}
 	}
-	return nil
+	if k.keyType() != ckkMLKEM {
+		return nil // a flag that no other key can have, and that older tokens do not know
+	}
+	if got, err = s.attributes(o, ckaDecapsulate); err == nil && !isTrue(got[0]) {
+		return errors.New("the token holds a private key with DECAPSULATE=false")
+	}
+	return err
 }
 
 // A publicInfo is a SubjectPublicKeyInfo.

@@ -61,7 +61,7 @@ func (l *loaded) unwrapPrivate(ctx context.Context, m *kms.Material, k pairKind,
 // makePair makes the material of a key pair. create gives the private key as a session object
 // that may leave, or as the resident one if where says so, and the public half as an SPKI.
 func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create func(s *session, a *specAbility, where placement, u use) (object, []byte, error)) (kms.Material, error) {
-	u, ok := useOf[r.Usage]
+	u, ok := k.useOf(r.Usage)
 	if !ok {
 		return kms.Material{}, fmt.Errorf("%w: key usage %q with key spec %s", ErrUnsupported, r.Usage, r.Spec)
 	}
@@ -70,6 +70,9 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 		a := l.abilities.specs[k.spec]
 		if a.err != nil {
 			return unsupported(string(k.spec), a.err)
+		}
+		if err := a.serves(k.spec, r.Usage); err != nil {
+			return err
 		}
 		version := d.newest(kms.RoleWrap)
 		key, err := l.key(kms.RoleWrap, version)

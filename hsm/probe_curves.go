@@ -50,6 +50,7 @@ func curveRows() []probeRow {
 			return p.tryWrapPrivate(ckmECEdwardsKeyPair, ckkECEdwards, ed25519OIDs[0])
 		}},
 		probeRow{"sign", "ML-DSA-44", tryMLDSA},
+		probeRow{"agreement", "ML-KEM-768", tryMLKEM},
 		probeRow{"agreement", "ECDH on P-256 with a readable secret", tryECDH})
 }
 
@@ -179,6 +180,25 @@ func tryMLDSA(p *prober) (string, error) {
 
 // mldsa44Signature is the length of an ML-DSA-44 signature in bytes (FIPS 204, table 2).
 const mldsa44Signature = 2420
+
+// tryMLKEM decapsulates what the standard library encapsulated.
+func tryMLKEM(p *prober) (string, error) {
+	k := mlKEMKind{mlKEM768}
+	pub, priv, err := p.keepPair(p.generatePair(k, nil, inUse, useDecapsulate))
+	if err != nil {
+		return "", err
+	}
+	spki, err := k.spki(p.session, pub)
+	if err != nil {
+		return "", err
+	}
+	want, ciphertext, err := k.encapsulateOutside(spki)
+	if err != nil {
+		return "", err
+	}
+	got, err := p.decapsulateSecret(priv, ciphertext)
+	return "", exact(got, want, err)
+}
 
 // tryECDH agrees with a key of the standard library. The secret is readable, because KMS's
 // DeriveSharedSecret hands it out.

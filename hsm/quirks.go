@@ -13,11 +13,18 @@ type Quirks struct {
 	// BadCiphertext are further codes by which C_Decrypt says that a ciphertext or its tag is
 	// wrong.
 	BadCiphertext []uint
+	// BadSignature are further codes by which C_Verify says that a signature is wrong.
+	BadSignature []uint
+	// Failed are codes that elsewhere mean that the token is lost, and here only that the call failed.
+	Failed []uint
 	// ShortSessions is the number of sessions for short calls; 0 takes Config.Sessions.
 	ShortSessions int
 	// Reinitialise says that a token that vanished comes back only after C_Finalize and
 	// C_Initialize, which ends the sessions of every token of the module.
 	Reinitialise bool
+	// SM2Sign is the vendor-defined mechanism that signs a digest with an SM2 key (GB/T 32918.2) and
+	// gives r and s; PKCS#11 has none. 0: the token does not sign with SM2 keys.
+	SM2Sign uint
 	// LeakPerObject is how many bytes the library loses for each object that is destroyed, until it is
 	// initialised again.
 	LeakPerObject int
@@ -40,6 +47,16 @@ var knownQuirks = []struct {
 		// Measured; so many forged ciphertexts, each with a nonce of its own, cost memory for good.
 		LeakPerObject: 240,
 	}},
+	{"Mozilla Foundation", "NSS", Quirks{
+		// NSS, a library in this process, says CKR_DEVICE_ERROR where its own code refuses what it was
+		// given: to C_Verify for a signature whose numbers cannot be, to C_Decrypt for padding that is
+		// wrong, to C_UnwrapKey for a private key that is none (3.87 and 3.132); and CKR_ARGUMENTS_BAD for
+		// a signature over something of another length. CKR_DATA_LEN_RANGE is its word for a GCM message
+		// that is shorter than the tag.
+		BadCiphertext: []uint{pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DATA_LEN_RANGE},
+		BadSignature:  []uint{pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_ARGUMENTS_BAD},
+		Failed:        []uint{pkcs11.CKR_DEVICE_ERROR},
+	}},
 }
 
 // quirksFor gives the quirks of a token by what it says of itself.
@@ -57,8 +74,11 @@ func (q *Quirks) classify(function string, code uint) class {
 	if function == "C_Decrypt" && (slices.Contains(badCiphertextCodes, code) || slices.Contains(q.BadCiphertext, code)) {
 		return classBadInput
 	}
-	if function == "C_Verify" && slices.Contains(badSignatureCodes, code) {
+	if function == "C_Verify" && (slices.Contains(badSignatureCodes, code) || slices.Contains(q.BadSignature, code)) {
 		return classBadSignature
+	}
+	if slices.Contains(q.Failed, code) {
+		return classInternal
 	}
 	return ckrClasses[code]
 }

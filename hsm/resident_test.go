@@ -39,6 +39,7 @@ func newResident(t testing.TB, d *hsm.Domain) kms.Material {
 }
 
 func TestResidentKey(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	before := hsm.Objects(t, token)
@@ -80,6 +81,7 @@ func TestResidentKey(t *testing.T) {
 }
 
 func TestDestroy(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	fixed := len(hsm.Objects(t, token))
@@ -122,6 +124,7 @@ func TestDestroy(t *testing.T) {
 // TestDestroyWithoutStorage takes the token's directory away: its searches then succeed and find
 // nothing, which does not mean that the key is gone.
 func TestDestroyWithoutStorage(t *testing.T) {
+	hsmtest.Require(t, hsmtest.GoneStorage, hsmtest.Resident)
 	token := hsmtest.Token(t)
 	d := hsmtest.Domain(t, token)
 	m, unknown := newResident(t, d), newResident(t, d)
@@ -148,6 +151,7 @@ func TestDestroyWithoutStorage(t *testing.T) {
 
 // TestResidentOnTwoTokens has keys that only one of the domain's tokens holds.
 func TestResidentOnTwoTokens(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	d := hsmtest.Domain(t, tokens...)
 	var keys []kms.Material

@@ -230,7 +230,7 @@ func knownPKCS1(p *prober) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data, err := g.input(rsaKind{bits}, SignInput{Message: checkLabel})
+	data, err := g.input(rsaKind{bits}, nil, SignInput{Message: checkLabel})
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"runtime"
 	"sync/atomic"
@@ -63,13 +64,13 @@ func (s *session) close() error {
 }
 
 // login logs the user in for the whole process. That someone is logged in already is success:
-// the state belongs to the token, not to the session.
-func (s *session) login(pin PIN) error {
-	err := s.conn.fail(s.crossing().login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
+// the state belongs to the token, not to the session. The token has not looked at the PIN then.
+func (s *session) login(pin PIN) (already bool, err error) {
+	err = s.conn.fail(s.crossing().login(s.handle, pkcs11.CKU_USER, pin.value()), "C_Login", noMechanism)
 	if isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
-		return nil
+		return true, nil
 	}
-	return err
+	return false, err
 }
 
 // alive says by its error whether the session is not there or its user is not logged in.
@@ -186,6 +187,22 @@ func (s *session) deriveKey(mech uint, parameter any, base object, template []*a
 	return o, s.conn.fail(err, "C_DeriveKey", mech)
 }
 
+// encapsulate makes a secret for the holder of a public key, and the ciphertext of size bytes that
+// carries it.
+func (s *session) encapsulate(mech uint, public object, size int, template []*attribute) (secret object, ciphertext []byte, err error) {
+	ciphertext = make([]byte, size)
+	secret, err = s.crossing().encapsulate(s.handle, mech, public, template, ciphertext)
+	if err != nil && secret != 0 {
+		_ = s.destroyObject(secret) // the error that led here is the one to report
+	}
+	return secret, ciphertext, s.conn.fail(err, "C_EncapsulateKey", mech)
+}
+
+func (s *session) decapsulate(mech uint, private object, ciphertext []byte, template []*attribute) (object, error) {
+	o, err := s.crossing().decapsulate(s.handle, mech, private, template, ciphertext)
+	return o, s.conn.fail(err, "C_DecapsulateKey", mech)
+}
+
 // encrypt, decrypt, sign and verify do the whole of a message. A failure ends the operation, so the
 // session can be used again; a token that leaves it open answers the next C_...Init with
 // CKR_OPERATION_ACTIVE, for which the session is opened anew.
@@ -203,8 +220,11 @@ func (s *session) decrypt(mech uint, parameter any, key object, ciphertext []byt
 func (s *session) sign(mech uint, parameter any, key object, data []byte) ([]byte, error) {
 	m := message{operation: &opSign, key: key, in: data, mechanism: mech}
 	out := make([]byte, answerRoom)
-	if mech == ckmMLDSA {
+	switch mech {
+	case ckmMLDSA, ckmMLDSAExternalMu:
 		out = make([]byte, mlDSARoom)
+	case ckmEDDSA:
+		out = make([]byte, ed25519.SignatureSize) // NSS takes no other size
 	}
 	answer, err := s.do(&m, parameter, out)
 	return bytes.Clone(answer), err

@@ -14,18 +14,21 @@ type SignInput struct {
 	// Digest says that Message is the digest of the message by the algorithm's hash. Ed25519
 	// takes none: ED25519_PH_SHA_512 hashes the Message, whatever it is.
 	Digest bool
+	// ExternalMu says that Message is the message representative mu of ML-DSA, 64 bytes (FIPS 204,
+	// algorithm 7, line 6). Not every token that has ML-DSA takes it: ask Supports for ExternalMu.
+	ExternalMu bool
 }
 
 // Sign signs with the private key m in the token. Signatures are those of the API: DER for ECDSA,
 // the modulus' size for RSA, 64 bytes for Ed25519. An algorithm that the token cannot do gives an
 // error that matches ErrUnsupported.
 func (d *Domain) Sign(ctx context.Context, m *kms.Material, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput) ([]byte, error) {
-	k, g, data, err := signed(spec, algorithm, in)
+	k, g, data, err := signed(m.PublicKey, spec, algorithm, in)
 	if err != nil {
 		return nil, err
 	}
 	var signature []byte
-	err = d.withPrivate(ctx, m, k, useSign, string(algorithm), func(l *loaded, key object) error {
+	err = d.withPrivate(ctx, m, k, useSign, g.name(), func(l *loaded, key object) error {
 		return l.conn.do(ctx, k.lane, func(s *session) (err error) {
 			signature, err = g.sign(s, k.pair, key, data)
 			return err
@@ -34,7 +37,7 @@ func (d *Domain) Sign(ctx context.Context, m *kms.Material, spec kms.KeySpec, al
 	return signature, err
 }
 
-func signed(spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput) (*keySpec, *signing, []byte, error) {
+func signed(spki []byte, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput) (*keySpec, *signing, []byte, error) {
 	k, err := pairOf(spec)
 	if err != nil {
 		return nil, nil, nil, err
@@ -46,7 +49,12 @@ func signed(spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	data, err := g.input(k.pair, in)
+	if in.ExternalMu {
+		if g, err = g.externalMu(); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	data, err := g.input(k.pair, spki, in)
 	return k, g, data, err
 }
 
@@ -54,7 +62,7 @@ func signed(spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput) 
 // that matches ErrBadSignature. The token does it if it can, with the public half as a session
 // object, unless Config.PublicOutside is set; else the standard library does.
 func (d *Domain) Verify(ctx context.Context, m *kms.Material, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, in SignInput, signature []byte) error {
-	k, g, data, err := signed(spec, algorithm, in)
+	k, g, data, err := signed(m.PublicKey, spec, algorithm, in)
 	if err != nil {
 		return err
 	}
@@ -76,10 +84,10 @@ func (d *Domain) verify(ctx context.Context, m *kms.Material, k *keySpec, g *sig
 		}
 	}
 	return d.use(ctx, func(l *loaded) error {
-		if !l.abilities.public(k.spec, string(g.algorithm)) {
+		if !l.abilities.public(k.spec, g.name()) {
 			good, known, err := g.outside(k.pair, m.PublicKey, data, signature)
 			if !known {
-				return fmt.Errorf("%w: verifying %s with a key of spec %s", ErrUnsupported, g.algorithm, k.spec)
+				return fmt.Errorf("%w: verifying %s with a key of spec %s", ErrUnsupported, g.name(), k.spec)
 			}
 			return verdict(good, err)
 		}
@@ -89,7 +97,7 @@ func (d *Domain) verify(ctx context.Context, m *kms.Material, k *keySpec, g *sig
 		}
 		defer l.cache.release(key)
 		return l.conn.do(ctx, k.lane, func(s *session) error {
-			return s.verify(g.mechanism, g.parameters(), key.handle, data, raw)
+			return s.verify(g.mechanismOn(s), g.parameters(), key.handle, data, raw)
 		})
 	})
 }

@@ -66,7 +66,8 @@ func TestSign(t *testing.T) {
 	outside := sameDomain(t, d, hsm.Config{PublicOutside: true})
 	for _, spec := range kms.Specs() {
 		use, ok := spec.Use(kms.KeyUsageTypeSignVerify)
-		if !ok || !d.Supports(spec.KeySpec, string(use.Signing[0])) {
+		// TestMLDSA is about the family that the standard library does not have.
+		if !ok || spec.Family == kms.FamilyMLDSA || !d.Supports(spec.KeySpec, string(use.Signing[0])) {
 			continue
 		}
 		t.Run(string(spec.KeySpec), func(t *testing.T) {
@@ -174,7 +175,6 @@ func TestSignRefuses(t *testing.T) {
 		{kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha384},
 		{kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecRsassaPssSha256},
 		{kms.KeySpecHmac256, kms.SigningAlgorithmSpecEcdsaSha256},
-		{kms.KeySpecMlDsa44, kms.SigningAlgorithmSpecMlDsaShake256},
 		{"NO_SUCH_SPEC", kms.SigningAlgorithmSpecEcdsaSha256},
 	} {
 		if _, err := d.Sign(t.Context(), &m, c.spec, c.algorithm, in); !errors.Is(err, hsm.ErrUnsupported) {

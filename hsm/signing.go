@@ -28,6 +28,9 @@ type signing struct {
 	form *signatureForm
 	// verify verifies in the standard library what went to the token, prefix and all.
 	verify func(g *signing, key any, data, signature []byte) bool
+	// digest is instead of hash where the public key is part of what is hashed.
+	digest func(spki, message []byte) ([]byte, error)
+	mu     bool // what is signed is the message representative of ML-DSA
 }
 
 // A signatureForm is one way to write a signature.
@@ -62,18 +65,58 @@ var ecdsaForm = &signatureForm{encode: encodeSignature, decode: func(k pairKind,
 	return decodeSignature(signature, ec.size, ec.order)
 }}
 
+// mlDSAHedged is CK_SIGN_ADDITIONAL_CONTEXT without a context, which asks for the hedged variant, as
+// AWS KMS has it (PKCS#11 3.2, ML-DSA).
+var mlDSAHedged = words(ckhHedgeRequired, 0, 0)
+
 var signings = []signing{
-	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha256, crypto.SHA256, pkcs11.CKM_RSA_PKCS, nil, digestInfo256, nil, goPKCS1},
-	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha384, crypto.SHA384, pkcs11.CKM_RSA_PKCS, nil, digestInfo384, nil, goPKCS1},
-	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha512, crypto.SHA512, pkcs11.CKM_RSA_PKCS, nil, digestInfo512, nil, goPKCS1},
-	{kms.SigningAlgorithmSpecRsassaPssSha256, crypto.SHA256, pkcs11.CKM_RSA_PKCS_PSS, pss256, nil, nil, goPSS},
-	{kms.SigningAlgorithmSpecRsassaPssSha384, crypto.SHA384, pkcs11.CKM_RSA_PKCS_PSS, pss384, nil, nil, goPSS},
-	{kms.SigningAlgorithmSpecRsassaPssSha512, crypto.SHA512, pkcs11.CKM_RSA_PKCS_PSS, pss512, nil, nil, goPSS},
-	{kms.SigningAlgorithmSpecEcdsaSha256, crypto.SHA256, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA},
-	{kms.SigningAlgorithmSpecEcdsaSha384, crypto.SHA384, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA},
-	{kms.SigningAlgorithmSpecEcdsaSha512, crypto.SHA512, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA},
-	{kms.SigningAlgorithmSpecEd25519Sha512, 0, ckmEDDSA, nil, nil, nil, goEd25519},
-	{kms.SigningAlgorithmSpecEd25519PhSha512, 0, ckmEDDSA, edPrehashed, nil, nil, goEd25519ph},
+	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha256, crypto.SHA256, pkcs11.CKM_RSA_PKCS, nil, digestInfo256, nil, goPKCS1, nil, false},
+	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha384, crypto.SHA384, pkcs11.CKM_RSA_PKCS, nil, digestInfo384, nil, goPKCS1, nil, false},
+	{kms.SigningAlgorithmSpecRsassaPkcs1V15Sha512, crypto.SHA512, pkcs11.CKM_RSA_PKCS, nil, digestInfo512, nil, goPKCS1, nil, false},
+	{kms.SigningAlgorithmSpecRsassaPssSha256, crypto.SHA256, pkcs11.CKM_RSA_PKCS_PSS, pss256, nil, nil, goPSS, nil, false},
+	{kms.SigningAlgorithmSpecRsassaPssSha384, crypto.SHA384, pkcs11.CKM_RSA_PKCS_PSS, pss384, nil, nil, goPSS, nil, false},
+	{kms.SigningAlgorithmSpecRsassaPssSha512, crypto.SHA512, pkcs11.CKM_RSA_PKCS_PSS, pss512, nil, nil, goPSS, nil, false},
+	{kms.SigningAlgorithmSpecEcdsaSha256, crypto.SHA256, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA, nil, false},
+	{kms.SigningAlgorithmSpecEcdsaSha384, crypto.SHA384, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA, nil, false},
+	{kms.SigningAlgorithmSpecEcdsaSha512, crypto.SHA512, pkcs11.CKM_ECDSA, nil, nil, ecdsaForm, goECDSA, nil, false},
+	{kms.SigningAlgorithmSpecEd25519Sha512, 0, ckmEDDSA, nil, nil, nil, goEd25519, nil, false},
+	{kms.SigningAlgorithmSpecEd25519PhSha512, 0, ckmEDDSA, edPrehashed, nil, nil, goEd25519ph, nil, false},
+	{kms.SigningAlgorithmSpecMlDsaShake256, 0, ckmMLDSA, mlDSAHedged, nil, nil, nil, nil, false},
+	// The vendor's mechanism: see mechanismOn.
+	{kms.SigningAlgorithmSpecSm2dsa, 0, 0, nil, nil, ecdsaForm, nil, sm2Digest, false},
+}
+
+// ExternalMu is what Domain.Supports calls ML_DSA_SHAKE_256 of a message representative that was
+// worked out elsewhere.
+const ExternalMu = "ML_DSA_SHAKE_256 with EXTERNAL_MU"
+
+// muSize is the length of a message representative in bytes (FIPS 204, algorithm 7).
+const muSize = 64
+
+// externalMu is the algorithm for message representatives.
+func (g *signing) externalMu() (*signing, error) {
+	if g.mechanism != ckmMLDSA {
+		return nil, fmt.Errorf("%s does not sign message representatives", g.algorithm)
+	}
+	other := *g
+	other.mechanism, other.mu = ckmMLDSAExternalMu, true
+	return &other, nil
+}
+
+// name is the algorithm's in the abilities of a token.
+func (g *signing) name() string {
+	if g.mu {
+		return ExternalMu
+	}
+	return string(g.algorithm)
+}
+
+// mechanismOn is the mechanism on the session's token; 0 is none.
+func (g *signing) mechanismOn(s *session) uint {
+	if g.algorithm == kms.SigningAlgorithmSpecSm2dsa {
+		return s.conn.token.quirks.SM2Sign
+	}
+	return g.mechanism
 }
 
 func signingOf(algorithm kms.SigningAlgorithmSpec) (*signing, error) {
@@ -86,9 +129,22 @@ func signingOf(algorithm kms.SigningAlgorithmSpec) (*signing, error) {
 }
 
 // input is what goes to the token. Hashing a message is the service's own work: it is public.
-func (g *signing) input(k pairKind, in SignInput) ([]byte, error) {
+func (g *signing) input(k pairKind, spki []byte, in SignInput) ([]byte, error) {
 	data := in.Message
 	switch {
+	case g.mu:
+		if len(data) != muSize {
+			return nil, fmt.Errorf("a message representative of %d bytes, not %d", len(data), muSize)
+		}
+		return data, nil
+	case g.digest != nil:
+		if !in.Digest {
+			return g.digest(spki, data)
+		}
+		if len(data) != sm3Size {
+			return nil, fmt.Errorf("a digest of %d bytes is not one of %s", len(data), g.algorithm)
+		}
+		return data, nil
 	case in.Digest && g.hash == 0:
 		return nil, fmt.Errorf("%s signs messages, not digests", g.algorithm)
 	case in.Digest && len(data) != g.hash.Size():
@@ -111,7 +167,11 @@ func (g *signing) input(k pairKind, in SignInput) ([]byte, error) {
 
 // sign does the token's part, and gives the signature in the form of the API.
 func (g *signing) sign(s *session, k pairKind, key object, data []byte) ([]byte, error) {
-	raw, err := s.sign(g.mechanism, g.parameters(), key, data)
+	mech := g.mechanismOn(s)
+	if mech == 0 {
+		return nil, fmt.Errorf("%w: it needs a mechanism of the vendor's own, whose number x-kms11-sm2dsa in the token's URI gives", ErrUnsupported)
+	}
+	raw, err := s.sign(mech, g.parameters(), key, data)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +206,10 @@ func (g *signing) check(k pairKind, spki, signature []byte) ([]byte, error) {
 		if len(signature) != k.size() || new(big.Int).SetBytes(signature).Cmp(key.N) >= 0 {
 			return nil, errSignatureNumber
 		}
+	case mlDSAKind:
+		if len(signature) != k.answer {
+			return nil, errSignatureNumber
+		}
 	case edKind:
 		if len(signature) != ed25519.SignatureSize {
 			return nil, errSignatureNumber
@@ -156,9 +220,14 @@ func (g *signing) check(k pairKind, spki, signature []byte) ([]byte, error) {
 
 var errSignatureNumber = fmt.Errorf("the signature is too long, too short or too large for the key")
 
-// outside verifies with the standard library. known is false if that does not have the algorithm.
+// outside verifies with the standard library, or by this package's own arithmetic of SM2. known is
+// false if neither has the algorithm.
 func (g *signing) outside(k pairKind, spki, data, signature []byte) (good, known bool, err error) {
-	if ec, ok := k.(ecKind); ok && ec.goCurve == nil {
+	if g.digest != nil {
+		good, err = sm2Verify(spki, data, signature)
+		return good, true, err
+	}
+	if ec, ok := k.(ecKind); ok && ec.goCurve == nil || g.verify == nil {
 		return false, false, nil
 	}
 	key, err := x509.ParsePKIXPublicKey(spki)

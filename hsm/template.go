@@ -18,7 +18,13 @@ const (
 	useWrap
 	useUnwrap
 	useDerive
+	useEncapsulate
+	useDecapsulate
 )
+
+// lateUses are the flags of PKCS#11 3.2. They are stated only where they are set: older tokens do not
+// know them.
+var lateUses = map[use]uint{useEncapsulate: ckaEncapsulate, useDecapsulate: ckaDecapsulate}
 
 var useAttributes = []struct {
 	use       use

@@ -46,6 +46,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Quirks replaces what this package knows of the token; nil leaves that to the token's name.
 	Quirks *Quirks
+
+	// exclusive refuses a token that this process is logged in to already, by ErrLoggedIn.
+	exclusive bool
 }
 
 const (
@@ -74,7 +77,8 @@ type Token struct {
 	// none was.
 	attempt atomic.Pointer[chan struct{}]
 	opened  time.Time
-	closing chan struct{} // closed by Close
+	probed  atomic.Pointer[conn] // the conn that last saw the test key: see findProbe
+	closing chan struct{}        // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
 	// with mu held and closed unset, or in Close.
 	background sync.WaitGroup
@@ -83,16 +87,17 @@ type Token struct {
 	// gate, never the other way round.
 	mu         sync.Mutex
 	refused    bool // the PIN was refused: no further login
+	loggedIn   bool // the PIN was accepted once
 	closed     bool
 	recovering bool
-	members    []*member
+	members    []tenant
 }
 
 // OpenToken loads the module, finds the one token that the URI names, logs in once and opens all
 // sessions. A wrong PIN is not tried again; the error matches ErrPIN. ctx bounds the wait for
 // other calls, not the calls into the module, which cannot be interrupted.
 func OpenToken(ctx context.Context, c Config) (*Token, error) {
-	m, err := loadModule(c.URI.ModulePath)
+	m, err := loadModule(c.URI.ModulePath, c.URI.Init)
 	if err != nil {
 		return nil, fmt.Errorf("token %s: %w", c.URI, err)
 	}
@@ -166,6 +171,11 @@ func (t *Token) connect() (*conn, error) {
 		q := quirksFor(info)
 		t.quirks = &q
 	}
+	if n := t.config.URI.SM2Sign; n != 0 && t.quirks.SM2Sign != n {
+		q := *t.quirks
+		q.SM2Sign = n
+		t.quirks = &q
+	}
 	if err := loginAllowed(info.Flags); err != nil {
 		return nil, err
 	}
@@ -206,7 +216,7 @@ func (t *Token) connect() (*conn, error) {
 func loginAllowed(flags uint) error {
 	switch {
 	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
-		return fmt.Errorf("%w: the token says that the user PIN is locked", ErrPIN)
+		return fmt.Errorf("%w: the token says that %w", ErrPIN, ErrPINLocked)
 	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
 		return fmt.Errorf("%w: one more wrong PIN would lock the token; log in once by hand to reset its count", ErrPIN)
 	}

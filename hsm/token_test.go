@@ -13,6 +13,7 @@ import (
 )
 
 func TestInfo(t *testing.T) {
+	hsmtest.Require(t, hsmtest.ShortLane)
 	uri := hsmtest.NewURI(t)
 	token := hsmtest.Open(t, hsm.Config{URI: uri, Sessions: 3})
 	info, err := token.Info(t.Context())
@@ -36,6 +37,7 @@ func TestInfo(t *testing.T) {
 }
 
 func TestSessionLimits(t *testing.T) {
+	hsmtest.Require(t, hsmtest.ShortLane)
 	uri := hsmtest.NewURI(t)
 	for limit, want := range map[int]int{3: 3, 4: 4, 100: 10} {
 		u := uri
@@ -60,11 +62,16 @@ func TestSessionLimits(t *testing.T) {
 
 func TestSlotChoice(t *testing.T) {
 	first, second := hsmtest.NewURI(t), hsmtest.NewURI(t)
-	_, err := hsm.OpenToken(t.Context(), hsm.Config{URI: hsm.URI{Token: "absent", ModulePath: first.ModulePath, PINSource: first.PINSource}})
+	own, err := hsmtest.Open(t, hsm.Config{URI: first}).Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := own.Model
+	_, err = hsm.OpenToken(t.Context(), hsm.Config{URI: hsm.URI{Token: "absent", ModulePath: first.ModulePath, PINSource: first.PINSource, Init: first.Init}})
 	if !errors.Is(err, hsm.ErrNotFound) || !strings.Contains(err.Error(), strings.ReplaceAll(second.Token, " ", "%20")) {
 		t.Errorf("an absent token: %v", err)
 	}
-	_, err = hsm.OpenToken(t.Context(), hsm.Config{URI: hsm.URI{Model: "SoftHSM v2", ModulePath: first.ModulePath, PINSource: first.PINSource}})
+	_, err = hsm.OpenToken(t.Context(), hsm.Config{URI: hsm.URI{Model: model, ModulePath: first.ModulePath, PINSource: first.PINSource, Init: first.Init}})
 	if err == nil || !strings.Contains(err.Error(), "slot-id") {
 		t.Errorf("two tokens match: %v", err)
 	}
@@ -72,7 +79,7 @@ func TestSlotChoice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bySerial := hsm.URI{Serial: info.Serial, SlotID: &info.SlotID, Manufacturer: info.Manufacturer, ModulePath: first.ModulePath, PINSource: first.PINSource}
+	bySerial := hsm.URI{Serial: info.Serial, SlotID: &info.SlotID, Manufacturer: info.Manufacturer, ModulePath: first.ModulePath, PINSource: first.PINSource, Init: first.Init}
 	if same, err := hsmtest.Open(t, hsm.Config{URI: bySerial}).Info(t.Context()); err != nil || same.Token != second.Token {
 		t.Errorf("by serial: %+v, %v", same, err)
 	}
@@ -105,6 +112,7 @@ func TestModulePath(t *testing.T) {
 }
 
 func TestInitToken(t *testing.T) {
+	hsmtest.Require(t, hsmtest.ManyTokens)
 	uri := hsmtest.NewURI(t)
 	pin := hsm.NewPIN("12345678")
 	for _, c := range []struct {

@@ -62,7 +62,7 @@ func verifyTransfer(signer kms.Domain, message, signature []byte) error {
 	if signer.Transfer == nil {
 		return errNoTransferKey
 	}
-	k, g, data, err := signed(transferSpec, transferAlgorithm, SignInput{Message: message})
+	k, g, data, err := signed(signer.Transfer.PublicKey, transferSpec, transferAlgorithm, SignInput{Message: message})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (t *trial) run() error {
 		return t.secret(spec)
 	}
 	for _, use := range spec.Uses {
-		u := useOf[use.Usage]
+		u, _ := t.row.useOf(use.Usage)
 		if t.sample != nil && u != useSign {
 			continue
 		}
@@ -94,6 +94,9 @@ func (t *trial) private(u use) (object, []byte, error) {
 		var back object
 		back, err = t.roundTripBy(mech, o, privateTemplate(t.row.pair, inUse, u))
 		if err == nil {
+			_, err = t.hardenPrivate(t.row.pair, back, u)
+		}
+		if err == nil {
 			return back, spki, nil
 		}
 	}
@@ -153,12 +156,31 @@ func (t *trial) try(use kms.Use, u use, private object, spki []byte) error {
 		}
 		a.err = err
 		t.found.algorithms[string(algorithm)] = a
+		if _, ok := t.row.pair.(mlDSAKind); ok && err == nil {
+			mu, err := t.externalMu(private, public, spki)
+			if lost(err) {
+				return err
+			}
+			t.found.algorithms[ExternalMu] = &algorithmAbility{err: err, public: mu}
+		}
 		if t.sample != nil {
 			return err // one is enough to see that the token has the size
 		}
 	}
 	for _, algorithm := range use.Encryption {
-		a, err := t.encryption(algorithm, private, public, spki)
+		encryption := t.encryption
+		if algorithm == kms.EncryptionAlgorithmSpecSm2pke {
+			encryption = t.sm2Encryption
+		}
+		a, err := encryption(algorithm, private, public, spki)
+		if lost(err) {
+			return err
+		}
+		a.err = err
+		t.found.algorithms[string(algorithm)] = a
+	}
+	for _, algorithm := range use.Encapsulation {
+		a, err := t.encapsulation(private, public, spki)
 		if lost(err) {
 			return err
 		}

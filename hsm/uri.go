@@ -28,6 +28,12 @@ type URI struct {
 	PINSource string
 	// MaxSessions bounds all sessions opened on the token; 0 is no bound.
 	MaxSessions int
+	// Init is what the library wants to be told at C_Initialize (pReserved of
+	// CK_C_INITIALIZE_ARGS), as NSS does: x-kms11-init. It holds nothing secret.
+	Init string
+	// SM2Sign is the number of the vendor's mechanism that signs a digest with an SM2 key, for which
+	// PKCS#11 has none: x-kms11-sm2dsa. 0 leaves it to the token's quirks.
+	SM2Sign uint
 
 	pinValue PIN
 }
@@ -35,8 +41,8 @@ type URI struct {
 // maxPINFile bounds what is read from a pin-source.
 const maxPINFile = 4096
 
-// uriAttributes are the attributes of RFC 7512 section 2.3 and 2.4 that are understood, in the
-// order in which String writes them.
+// uriAttributes are the attributes of RFC 7512 section 2.3 and 2.4 that are understood, and those of
+// kms11's own, whose names begin with "x-", in the order in which String writes them.
 var uriAttributes = []struct {
 	name  string
 	query bool
@@ -55,6 +61,8 @@ var uriAttributes = []struct {
 	{"pin-source", true, func(u *URI, v string) error { u.PINSource = v; return nil }, func(u *URI) string { return u.PINSource }},
 	{"pin-value", true, func(u *URI, v string) error { u.pinValue = NewPIN(v); return nil }, func(*URI) string { return "" }},
 	{"max-sessions", true, setMaxSessions, getMaxSessions},
+	{"x-kms11-init", true, setInit, func(u *URI) string { return u.Init }},
+	{"x-kms11-sm2dsa", true, setSM2Sign, getSM2Sign},
 }
 
 // ParseURI reads a PKCS#11 URI. An attribute that is not understood is an error, so that a
@@ -149,6 +157,30 @@ func getMaxSessions(u *URI) string {
 		return ""
 	}
 	return strconv.Itoa(u.MaxSessions)
+}
+
+func setInit(u *URI, v string) error {
+	if strings.ContainsRune(v, 0) {
+		return fmt.Errorf("holds a NUL, which would end it")
+	}
+	u.Init = v
+	return nil
+}
+
+func setSM2Sign(u *URI, v string) error {
+	n, err := strconv.ParseUint(v, 0, 32)
+	if err != nil || n&ckmVendorDefined == 0 {
+		return fmt.Errorf("not the number of a vendor-defined mechanism, 0x80000000 or more")
+	}
+	u.SM2Sign = uint(n)
+	return nil
+}
+
+func getSM2Sign(u *URI) string {
+	if u.SM2Sign == 0 {
+		return ""
+	}
+	return fmt.Sprintf("0x%X", u.SM2Sign)
 }
 
 // String writes the URI without its pin-value. Parsing it again gives the same URI, less the PIN.

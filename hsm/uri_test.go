@@ -18,13 +18,15 @@ const secret = "s3cr3t-PIN"
 
 func TestParseURI(t *testing.T) {
 	u, err := hsm.ParseURI("pkcs11:token=My%20token%3B1;serial=ab01;manufacturer=SoftHSM%20project;model=SoftHSM%20v2;" +
-		"slot-id=42;object=key;id=%01%FF;type=private?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin&max-sessions=12")
+		"slot-id=42;object=key;id=%01%FF;type=private?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin&max-sessions=12" +
+		"&x-kms11-init=configdir%3D'sql:/a%20b'%20flags%3D%26&x-kms11-sm2dsa=0x80000101")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if u.Token != "My token;1" || u.Serial != "ab01" || u.Manufacturer != "SoftHSM project" || u.Model != "SoftHSM v2" ||
 		u.SlotID == nil || *u.SlotID != 42 || u.Object != "key" || !bytes.Equal(u.ID, []byte{1, 0xff}) || u.Type != "private" ||
-		u.ModulePath != "/usr/lib/softhsm/libsofthsm2.so" || u.PINSource != "file:/run/pin" || u.MaxSessions != 12 {
+		u.ModulePath != "/usr/lib/softhsm/libsofthsm2.so" || u.PINSource != "file:/run/pin" || u.MaxSessions != 12 ||
+		u.Init != "configdir='sql:/a b' flags=&" || u.SM2Sign != 0x80000101 {
 		t.Errorf("parsed: %+v", u)
 	}
 	again, err := hsm.ParseURI(u.String())
@@ -51,6 +53,11 @@ func TestParseURIRefuses(t *testing.T) {
 		"pkcs11:token=x?module-name=softhsm2",
 		"pkcs11:token=x?max-sessions=0",
 		"pkcs11:token=x?max-sessions=65536",
+		"pkcs11:token=x?x-kms11-init=a%00b",
+		"pkcs11:x-kms11-init=a",
+		"pkcs11:token=x?x-kms11-sm2dsa=0x101",
+		"pkcs11:token=x?x-kms11-sm2dsa=0x180000000",
+		"pkcs11:token=x?x-kms11-sm2dsa=SM2",
 		"pkcs11:module-path=/lib.so",
 		"pkcs11:token=x?token=y",
 		"pkcs11:pin-value=" + secret,

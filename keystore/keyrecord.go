@@ -237,7 +237,8 @@ func (tx *Tx) PutKey(r *KeyRecord) error {
 	return tx.replaceDue(old, r)
 }
 
-// CreateKey writes the record of a new key, ErrExists if there is one of that name.
+// CreateKey writes the record of a new key, ErrExists if there is one of that name, or one in the same
+// custom key store with the same external key.
 func (tx *Tx) CreateKey(r *KeyRecord) error {
 	if len(r.Aliases) > 0 {
 		return tx.fail(fmt.Errorf("record %s: %w: a new key has no aliases", r.place(), ErrInvalid))
@@ -247,6 +248,11 @@ func (tx *Tx) CreateKey(r *KeyRecord) error {
 	}
 	if err := tx.countKey(r, 1); err != nil {
 		return err
+	}
+	if stored := r.stored(); stored != nil {
+		if err := create(tx, customKeyStoreKeyKind, stored); err != nil {
+			return tx.fail(err)
+		}
 	}
 	return tx.replaceDue(nil, r)
 }
@@ -268,6 +274,12 @@ func (tx *Tx) DeleteKey(id KeyID) error {
 		alias := AliasID{id.Partition, id.Account, id.Region, name}
 		// One that somebody took away must not keep the key from being deleted.
 		if err := remove(tx, alias.place()); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	if stored := r.stored(); stored != nil {
+		// As with an alias.
+		if err := remove(tx, stored.place()); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

@@ -33,10 +33,19 @@ var (
 	grantNameKind  = kind[grantNameRecord]{code: 10, version: 1, place: (*grantNameRecord).place, prepare: (*grantNameRecord).prepare}
 	grantCountKind = kind[grantCountRecord]{code: 11, version: 1, place: (*grantCountRecord).place, prepare: (*grantCountRecord).prepare}
 
-	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+	customKeyStoreKind    = kind[CustomKeyStoreRecord]{code: 20, version: 1, place: (*CustomKeyStoreRecord).place, prepare: (*CustomKeyStoreRecord).prepare}
+	customKeyStoreKeyKind = kind[customKeyStoreKeyRecord]{code: 21, version: 1, place: (*customKeyStoreKeyRecord).place, prepare: (*customKeyStoreKeyRecord).prepare}
+	keyStoreOrphanKind    = kind[KeyStoreOrphanRecord]{code: 22, version: 1, place: (*KeyStoreOrphanRecord).place, prepare: (*KeyStoreOrphanRecord).prepare}
 
-	roleKind     = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
-	keyCountKind = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
+	lastUsageKind = kind[LastUsageRecord]{code: 12, version: 2, oldest: 1, place: (*LastUsageRecord).place, prepare: (*LastUsageRecord).prepare}
+
+	outboxKind        = kind[OutboxRecord]{code: 13, version: 1, place: (*OutboxRecord).place, prepare: (*OutboxRecord).prepare}
+	auditKind         = kind[AuditRecord]{code: 14, version: 1, place: (*AuditRecord).place, prepare: (*AuditRecord).prepare}
+	roleKind          = kind[RoleRecord]{code: 15, version: 1, place: (*RoleRecord).place, prepare: (*RoleRecord).prepare}
+	keyCountKind      = kind[keyCountRecord]{code: 28, version: 1, place: (*keyCountRecord).place, prepare: (*keyCountRecord).prepare}
+	xksTenantKind     = kind[XksTenantRecord]{code: 23, version: 1, place: (*XksTenantRecord).place, prepare: (*XksTenantRecord).prepare}
+	xksKeyKind        = kind[XksKeyRecord]{code: 24, version: 1, place: (*XksKeyRecord).place, prepare: (*XksKeyRecord).prepare}
+	xksCredentialKind = kind[XksCredentialRecord]{code: 25, version: 1, place: (*XksCredentialRecord).place, prepare: (*XksCredentialRecord).prepare}
 )
 
 // reads says whether this program reads contents of a version. A newer version only adds members

@@ -20,6 +20,7 @@ type LastUsageRecord struct {
 	Operation kms.KeyLastUsageTrackingOperation `json:"operation"`
 	Used      time.Time                         `json:"used"`
 	RequestID string                            `json:"requestId,omitempty"`
+	EventID   string                            `json:"eventId,omitempty"` // since content version 2
 }
 
 func lastUsagePlace(key KeyID) engineKey {

@@ -28,8 +28,13 @@ type SealedSecret struct {
 // SealedKind is a sort of sealed secret.
 type SealedKind string
 
-// SealedAccessKey is the secret of an access key, of whose id Of is.
-const SealedAccessKey SealedKind = "access-key"
+// Of names the access key or the custom key store that it belongs to.
+const (
+	SealedAccessKey     SealedKind = "access-key"
+	SealedXksCredential SealedKind = "xks-credential"
+	SealedStoreSecret   SealedKind = "custom-key-store-secret"
+	SealedStorePassword SealedKind = "custom-key-store-password"
+)
 
 // A rekeyRow says what of a kind of record is to be done when keys are rotated. A kind without secrets
 // only gets a new MAC: its content is not read.
@@ -70,7 +75,15 @@ func rekeyRows() []rekeyRow {
 		withoutSecrets(grantNameKind),
 		withoutSecrets(grantCountKind),
 		withoutSecrets(lastUsageKind),
+		withoutSecrets(outboxKind),
+		withSecrets(auditKind, (*AuditRecord).secrets),
 		withoutSecrets(roleKind),
+		withSecrets(customKeyStoreKind, (*CustomKeyStoreRecord).secrets),
+		withoutSecrets(customKeyStoreKeyKind),
+		withoutSecrets(keyStoreOrphanKind), // it names an object in a token of a custom key store
+		withoutSecrets(xksTenantKind),
+		withoutSecrets(xksKeyKind),
+		withSecrets(xksCredentialKind, (*XksCredentialRecord).secrets),
 		withoutSecrets(keyCountKind),
 	}
 }
@@ -93,6 +106,25 @@ func (r *DueRecord) secrets() Secrets {
 
 func (r *AccessKeyRecord) secrets() Secrets {
 	return Secrets{Sealed: []SealedSecret{{Kind: SealedAccessKey, Of: r.ID, Value: &r.SealedSecret}}}
+}
+
+func (r *XksCredentialRecord) secrets() Secrets {
+	return Secrets{Sealed: []SealedSecret{{Kind: SealedXksCredential, Of: r.AccessKeyID, Value: &r.SealedSecret}}}
+}
+
+func (r *CustomKeyStoreRecord) secrets() (s Secrets) {
+	if r.External != nil && len(r.External.SealedSecret) > 0 {
+		s.Sealed = append(s.Sealed, SealedSecret{Kind: SealedStoreSecret, Of: r.ID, Value: &r.External.SealedSecret})
+	}
+	if r.CloudHSM != nil && len(r.CloudHSM.SealedPassword) > 0 {
+		s.Sealed = append(s.Sealed, SealedSecret{Kind: SealedStorePassword, Of: r.ID, Value: &r.CloudHSM.SealedPassword})
+	}
+	return s
+}
+
+// secrets has the key that signs the audit trail.
+func (r *AuditRecord) secrets() Secrets {
+	return Secrets{Spec: kms.KeySpecEccNistP256, KeyID: "the audit trail's", Materials: []*kms.Material{&r.Key}}
 }
 
 func rekeyRowOf(code uint8) (rekeyRow, bool) {

@@ -65,7 +65,7 @@ var (
 	ruleXksProxyAuthenticationAccessKeyIdType        = textRule{min: 20, max: 30, pattern: `^[A-Z2-7]+$`, compiled: regexp.MustCompile(`\A(?:^[A-Z2-7]+$)\z`), sensitive: true}
 	ruleXksProxyAuthenticationRawSecretAccessKeyType = textRule{min: 43, max: 64, pattern: `^[a-zA-Z0-9\/+=]+$`, compiled: regexp.MustCompile(`\A(?:^[a-zA-Z0-9\/+=]+$)\z`), sensitive: true}
 	ruleXksProxyConnectivityType                     = textRule{values: []string{"PUBLIC_ENDPOINT", "VPC_ENDPOINT_SERVICE"}}
-	ruleXksProxyUriEndpointType                      = textRule{min: 10, max: 128, pattern: `^https://[a-zA-Z0-9.-]+$`, compiled: regexp.MustCompile(`\A(?:^https://[a-zA-Z0-9.-]+$)\z`)}
+	ruleXksProxyUriEndpointType                      = textRule{min: 10, max: 128, pattern: `^https://[a-zA-Z0-9.-]+$`, compiled: regexp.MustCompile(`\A(?:^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?$)\z`)}
 	ruleXksProxyUriPathType                          = textRule{min: 10, max: 128, pattern: `^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`, compiled: regexp.MustCompile(`\A(?:^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$)\z`)}
 	ruleXksProxyVpcEndpointServiceNameType           = textRule{min: 20, max: 64, pattern: `^(com|eu)\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$`, compiled: regexp.MustCompile(`\A(?:^(com|eu)\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$)\z`)}
 

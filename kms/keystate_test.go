@@ -9,10 +9,11 @@ import (
 // keyStates is the Developer Guide's table with the footnotes that count here, as a user of the
 // guide reads it: a row for one or more operations, then Enabled, Disabled, PendingDeletion (and
 // PendingReplicaDeletion), PendingImport, Unavailable, Creating, Updating. "7/1" is 7 where the
-// key's origin gives it and otherwise 1.
+// key's origin gives it and otherwise 1. That an enabled key in a custom key store makes no key pairs
+// is from the API Reference.
 const keyStates = `
 Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext | ok 1 3 5 11 14 ok
-GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext                   | ok 1 3 5 7/11 14 ok
+GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext                   | 7 1 3 5 7/11 14 ok
 Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate | ok 1 3 5 11 14 ok
 GetPublicKey                                                | ok ok 3 ok 11 14 ok
 CreateGrant                                                 | ok 1 3 5 ok 14 ok

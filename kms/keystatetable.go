@@ -71,9 +71,11 @@ func buildStateRules() map[string]row {
 		{ops: []string{"Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"},
 			row: row{disabled: {note1}, pendingDeletion: note3, pendingImport: {note5}, unavailable: {note11},
 				creating: {note14}}},
+		// The guide gives note 7 for unavailable keys only, but no key of a custom key store makes key pairs
+		// (API Reference, GenerateDataKeyPair).
 		{ops: []string{"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"},
-			row: row{disabled: {note1}, pendingDeletion: note3, pendingImport: {note5}, unavailable: {note7, note11},
-				creating: {note14}}},
+			row: row{enabled: {note7}, disabled: {note1}, pendingDeletion: note3, pendingImport: {note5},
+				unavailable: {note7, note11}, creating: {note14}}},
 		// Asymmetric and HMAC keys are never in a custom key store, so never unavailable; note 11
 		// stands here and below for what cannot be.
 		{ops: []string{"Sign", "Verify", "GenerateMac", "VerifyMac", "DeriveSharedSecret", "Encapsulate", "Decapsulate"},

@@ -19,6 +19,8 @@ type Request interface {
 	// the members in the model. After an error the contents of the request are undefined. Decode
 	// keeps no reference to body.
 	Decode(body []byte) error
+
+	Audited
 }
 
 // Operation describes one operation of the API.
@@ -35,6 +37,9 @@ type Operation struct {
 	HasOutput bool
 	// CrossAccount says that the key may belong to another account than the caller.
 	CrossAccount bool
+	// Mutates says that the operation changes a key or what belongs to it. Cryptographic operations
+	// do not: the audit trail calls them read-only, as AWS CloudTrail does.
+	Mutates bool
 	// GrantTokens and DryRun say that the request has these members.
 	GrantTokens, DryRun bool
 	// Paginated is the list member of a paginated output, empty for other operations.

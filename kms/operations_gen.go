@@ -10,24 +10,28 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"ConnectCustomKeyStore": {
 		Name:       "ConnectCustomKeyStore",
 		NewRequest: func() Request { return new(ConnectCustomKeyStoreRequest) },
 		Errors:     []ErrorCode{CloudHsmClusterNotActiveException, CustomKeyStoreInvalidStateException, CustomKeyStoreNotFoundException, KMSInternalException, CloudHsmClusterInvalidConfigurationException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"CreateAlias": {
 		Name:       "CreateAlias",
 		NewRequest: func() Request { return new(CreateAliasRequest) },
 		Errors:     []ErrorCode{DependencyTimeoutException, AlreadyExistsException, NotFoundException, InvalidAliasNameException, KMSInternalException, LimitExceededException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"CreateCustomKeyStore": {
 		Name:       "CreateCustomKeyStore",
 		NewRequest: func() Request { return new(CreateCustomKeyStoreRequest) },
 		Errors:     []ErrorCode{CloudHsmClusterInUseException, CustomKeyStoreNameInUseException, CloudHsmClusterNotFoundException, KMSInternalException, CloudHsmClusterNotActiveException, IncorrectTrustAnchorException, CloudHsmClusterInvalidConfigurationException, LimitExceededException, XksProxyUriInUseException, XksProxyUriEndpointInUseException, XksProxyUriUnreachableException, XksProxyIncorrectAuthenticationCredentialException, XksProxyVpcEndpointServiceInUseException, XksProxyVpcEndpointServiceNotFoundException, XksProxyVpcEndpointServiceInvalidConfigurationException, XksProxyInvalidResponseException, XksProxyInvalidConfigurationException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"CreateGrant": {
 		Name:         "CreateGrant",
@@ -36,6 +40,7 @@ var operations = map[string]Operation{
 		KeyIDs:       KeyIDNoAlias,
 		HasOutput:    true,
 		CrossAccount: true,
+		Mutates:      true,
 		GrantTokens:  true,
 		DryRun:       true,
 	},
@@ -44,6 +49,7 @@ var operations = map[string]Operation{
 		NewRequest: func() Request { return new(CreateKeyRequest) },
 		Errors:     []ErrorCode{MalformedPolicyDocumentException, DependencyTimeoutException, InvalidArnException, UnsupportedOperationException, KMSInternalException, LimitExceededException, TagException, CustomKeyStoreNotFoundException, CustomKeyStoreInvalidStateException, CloudHsmClusterInvalidConfigurationException, XksKeyInvalidConfigurationException, XksKeyAlreadyInUseException, XksKeyNotFoundException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"Decapsulate": {
 		Name:         "Decapsulate",
@@ -69,12 +75,14 @@ var operations = map[string]Operation{
 		Name:       "DeleteAlias",
 		NewRequest: func() Request { return new(DeleteAliasRequest) },
 		Errors:     []ErrorCode{DependencyTimeoutException, NotFoundException, KMSInternalException, KMSInvalidStateException},
+		Mutates:    true,
 	},
 	"DeleteCustomKeyStore": {
 		Name:       "DeleteCustomKeyStore",
 		NewRequest: func() Request { return new(DeleteCustomKeyStoreRequest) },
 		Errors:     []ErrorCode{CustomKeyStoreHasCMKsException, CustomKeyStoreInvalidStateException, CustomKeyStoreNotFoundException, KMSInternalException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"DeleteImportedKeyMaterial": {
 		Name:       "DeleteImportedKeyMaterial",
@@ -82,6 +90,7 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{InvalidArnException, UnsupportedOperationException, DependencyTimeoutException, NotFoundException, KMSInternalException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"DeriveSharedSecret": {
 		Name:         "DeriveSharedSecret",
@@ -114,30 +123,35 @@ var operations = map[string]Operation{
 		NewRequest: func() Request { return new(DisableKeyRequest) },
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"DisableKeyRotation": {
 		Name:       "DisableKeyRotation",
 		NewRequest: func() Request { return new(DisableKeyRotationRequest) },
 		Errors:     []ErrorCode{NotFoundException, DisabledException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException, UnsupportedOperationException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"DisconnectCustomKeyStore": {
 		Name:       "DisconnectCustomKeyStore",
 		NewRequest: func() Request { return new(DisconnectCustomKeyStoreRequest) },
 		Errors:     []ErrorCode{CustomKeyStoreInvalidStateException, CustomKeyStoreNotFoundException, KMSInternalException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"EnableKey": {
 		Name:       "EnableKey",
 		NewRequest: func() Request { return new(EnableKeyRequest) },
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, DependencyTimeoutException, KMSInternalException, LimitExceededException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"EnableKeyRotation": {
 		Name:       "EnableKeyRotation",
 		NewRequest: func() Request { return new(EnableKeyRotationRequest) },
 		Errors:     []ErrorCode{NotFoundException, DisabledException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException, UnsupportedOperationException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"Encapsulate": {
 		Name:         "Encapsulate",
@@ -259,6 +273,7 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{InvalidArnException, UnsupportedOperationException, DependencyTimeoutException, NotFoundException, KMSInternalException, KMSInvalidStateException, InvalidCiphertextException, IncorrectKeyMaterialException, ExpiredImportTokenException, InvalidImportTokenException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"ListAliases": {
 		Name:       "ListAliases",
@@ -320,6 +335,7 @@ var operations = map[string]Operation{
 		NewRequest: func() Request { return new(PutKeyPolicyRequest) },
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, MalformedPolicyDocumentException, DependencyTimeoutException, UnsupportedOperationException, KMSInternalException, LimitExceededException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"ReEncrypt": {
 		Name:         "ReEncrypt",
@@ -337,6 +353,7 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{AlreadyExistsException, DisabledException, InvalidArnException, KMSInvalidStateException, KMSInternalException, LimitExceededException, MalformedPolicyDocumentException, NotFoundException, TagException, UnsupportedOperationException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"RetireGrant": {
 		Name:         "RetireGrant",
@@ -344,6 +361,7 @@ var operations = map[string]Operation{
 		Errors:       []ErrorCode{InvalidArnException, InvalidGrantTokenException, InvalidGrantIdException, NotFoundException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException, DryRunOperationException},
 		KeyIDs:       KeyIDNoAlias,
 		CrossAccount: true,
+		Mutates:      true,
 		DryRun:       true,
 	},
 	"RevokeGrant": {
@@ -352,6 +370,7 @@ var operations = map[string]Operation{
 		Errors:       []ErrorCode{NotFoundException, DependencyTimeoutException, InvalidArnException, InvalidGrantIdException, KMSInternalException, KMSInvalidStateException, DryRunOperationException},
 		KeyIDs:       KeyIDNoAlias,
 		CrossAccount: true,
+		Mutates:      true,
 		DryRun:       true,
 	},
 	"RotateKeyOnDemand": {
@@ -360,6 +379,7 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{NotFoundException, DisabledException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException, UnsupportedOperationException, LimitExceededException, ConflictException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"ScheduleKeyDeletion": {
 		Name:       "ScheduleKeyDeletion",
@@ -367,6 +387,7 @@ var operations = map[string]Operation{
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"Sign": {
 		Name:         "Sign",
@@ -383,36 +404,42 @@ var operations = map[string]Operation{
 		NewRequest: func() Request { return new(TagResourceRequest) },
 		Errors:     []ErrorCode{KMSInternalException, NotFoundException, InvalidArnException, KMSInvalidStateException, LimitExceededException, TagException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"UntagResource": {
 		Name:       "UntagResource",
 		NewRequest: func() Request { return new(UntagResourceRequest) },
 		Errors:     []ErrorCode{KMSInternalException, NotFoundException, InvalidArnException, KMSInvalidStateException, TagException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"UpdateAlias": {
 		Name:       "UpdateAlias",
 		NewRequest: func() Request { return new(UpdateAliasRequest) },
 		Errors:     []ErrorCode{DependencyTimeoutException, NotFoundException, KMSInternalException, LimitExceededException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"UpdateCustomKeyStore": {
 		Name:       "UpdateCustomKeyStore",
 		NewRequest: func() Request { return new(UpdateCustomKeyStoreRequest) },
 		Errors:     []ErrorCode{CustomKeyStoreNotFoundException, CustomKeyStoreNameInUseException, CloudHsmClusterNotFoundException, CloudHsmClusterNotRelatedException, CustomKeyStoreInvalidStateException, KMSInternalException, CloudHsmClusterNotActiveException, CloudHsmClusterInvalidConfigurationException, XksProxyUriInUseException, XksProxyUriEndpointInUseException, XksProxyUriUnreachableException, XksProxyIncorrectAuthenticationCredentialException, XksProxyVpcEndpointServiceInUseException, XksProxyVpcEndpointServiceNotFoundException, XksProxyVpcEndpointServiceInvalidConfigurationException, XksProxyInvalidResponseException, XksProxyInvalidConfigurationException},
 		HasOutput:  true,
+		Mutates:    true,
 	},
 	"UpdateKeyDescription": {
 		Name:       "UpdateKeyDescription",
 		NewRequest: func() Request { return new(UpdateKeyDescriptionRequest) },
 		Errors:     []ErrorCode{NotFoundException, InvalidArnException, DependencyTimeoutException, KMSInternalException, KMSInvalidStateException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"UpdatePrimaryRegion": {
 		Name:       "UpdatePrimaryRegion",
 		NewRequest: func() Request { return new(UpdatePrimaryRegionRequest) },
 		Errors:     []ErrorCode{DisabledException, InvalidArnException, KMSInvalidStateException, KMSInternalException, NotFoundException, UnsupportedOperationException},
 		KeyIDs:     KeyIDNoAlias,
+		Mutates:    true,
 	},
 	"Verify": {
 		Name:         "Verify",

@@ -29,7 +29,7 @@ func (s *Service) CreateAlias(ctx context.Context, call *Call, in *kms.CreateAli
 		return err
 	}
 	now := s.now()
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, target)
 		if err != nil {
 			return err
@@ -76,7 +76,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *Call, in *kms.UpdateAli
 		return err
 	}
 	now := s.now()
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return s.update(ctx, call, func(tx *keystore.Tx) error {
 		old, err := s.currentTarget(tx, call, alias)
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func (s *Service) DeleteAlias(ctx context.Context, call *Call, in *kms.DeleteAli
 	if err := s.authorizeAlias(call, alias, target); err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := s.currentTarget(tx, call, alias)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -16,6 +17,7 @@ import (
 // the service uses keys of every kind. It lists all objects that there are, not those that package
 // hsm knows of, and tries on each what somebody would who has got hold of the login.
 func TestBoundary(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Secp256k1, hsmtest.Resident)
 	h := newHarness(t)
 	keys := h.oneKeyOfEachKind()
 	for _, use := range keys {

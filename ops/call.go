@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/policy"
 )
 
@@ -15,7 +17,10 @@ type Call struct {
 	Region    string // the Region of the request's signature
 	Caller    *Caller
 	Origin    Origin
-	Via       Via // which service sent it, and for whom
+	Via       Via       // which service sent it, and for whom
+	EventID   string    // of its audit event
+	Began     time.Time // when the request arrived
+	Claimed   string    // access key of a request that was not authenticated, as it says
 
 	// used are the keys that count as used if the request, a cryptographic one, succeeds. ReEncrypt
 	// has two.
@@ -23,12 +28,34 @@ type Call struct {
 	// asked is the question that the policies are asked at the moment; it is here so that asking
 	// allocates nothing.
 	asked question
+
+	// What follows is for the audit event.
+	request    kms.Audited // nil until the request is decoded
+	touched    [2]key      // the keys that it found
+	details    kms.Audited // of a service event
+	told       told
+	resources  []audit.Resource
+	service    bool // no request makes it
+	happened   bool // of a service call: it did something
+	outboxed   bool // the event is in the store
+	recovering bool // the event is being made for the store
 }
 
 // begin makes the call one of an operation, with its decoded request.
-func (c *Call) begin(ctx context.Context, operation string, input any) {
-	c.Operation, c.used = operation, [2]*keystore.KeyRecord{}
-	c.asked = question{ctx: ctx, input: input}
+func (c *Call) begin(ctx context.Context, operation string, request kms.Audited) {
+	c.Operation, c.request = operation, request
+	c.used, c.touched = [2]*keystore.KeyRecord{}, [2]key{}
+	c.asked = question{ctx: ctx, input: request}
+}
+
+// touch says that the call is about a key.
+func (c *Call) touch(k key) {
+	for i := range c.touched {
+		if c.touched[i].KeyRecord == nil || c.touched[i].arn == k.arn {
+			c.touched[i] = k
+			return
+		}
+	}
 }
 
 // uses says that the request's success is a use of a key.
@@ -45,6 +72,7 @@ type Origin struct {
 	SourceIP  string // without the port
 	UserAgent string
 	Secure    bool // it came through TLS
+	TLS       TLS
 	// SourceARN and SourceAccount are the resource and the account for which a service says that it
 	// acts. They are what the request says: only a service principal is believed.
 	SourceARN, SourceAccount string
@@ -60,6 +88,9 @@ func (c *Call) source() (arn, account string) {
 	}
 	return c.Origin.SourceARN, c.Origin.SourceAccount
 }
+
+// TLS is the protocol of a connection; its zero value is plain HTTP.
+type TLS = audit.TLS
 
 // Caller is who sent a request. It is shared between requests and never changed.
 type Caller struct {

@@ -11,5 +11,5 @@ func errDryRun() error {
 
 // checkState refuses an operation that the key's state forbids.
 func checkState(k key, operation string) error {
-	return kms.CheckState(operation, kms.StateFacts{ARN: k.arn, State: k.State, Origin: k.Origin})
+	return kms.CheckState(operation, kms.StateFacts{ARN: k.arn, State: k.state(), Origin: k.Origin})
 }

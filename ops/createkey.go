@@ -22,7 +22,8 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkOrigin(call.Region, in, spec, usage); err != nil {
+	store, err := s.checkOrigin(ctx, call, in, spec, usage)
+	if err != nil {
 		return nil, err
 	}
 	tags, err := newTags(in.Tags)
@@ -61,23 +62,33 @@ func (s *Service) CreateKey(ctx context.Context, call *Call, in *kms.CreateKeyRe
 	if err := s.glanceAtKeyQuota(ctx, scopeOf(call)); err != nil {
 		return nil, err
 	}
-	if err := s.firstMaterial(ctx, record); err != nil {
+	destroy := s.destroy
+	if store != nil {
+		record.CustomKeyStoreID, record.XksKeyID = store.ID, in.XksKeyId
+		destroy, err = s.firstStoredMaterial(ctx, call, record, store)
+	} else {
+		err = s.firstMaterial(ctx, record)
+	}
+	if err != nil {
 		return nil, err
 	}
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	call.touch(keyOf(record))
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		// Others may have made keys since the first look.
 		if err := s.checkKeyQuota(tx, scopeOf(call)); err != nil {
 			return err
 		}
-		return tx.CreateKey(record)
+		return createKey(tx, record)
 	})
 	if err != nil {
 		for i := range record.Materials {
-			err = errors.Join(err, s.abandon(ctx, record.KeyID(), &record.Materials[i].Material))
+			err = errors.Join(err, s.abandonIn(ctx, record.KeyID(), &record.Materials[i].Material, destroy))
 		}
 		return nil, err
 	}
-	return &kms.CreateKeyResponse{KeyMetadata: s.metadata(keyOf(record))}, nil
+	made := keyOf(record)
+	made.store = store
+	return &kms.CreateKeyResponse{KeyMetadata: s.metadata(made)}, nil
 }
 
 // firstMaterial gives a new key its material. A key whose material is imported waits for it.
@@ -103,6 +114,11 @@ func (s *Service) firstMaterial(ctx context.Context, r *keystore.KeyRecord) erro
 // abandon destroys a material that no record took. Where it cannot be told whether the key's record
 // has it, it stays: an orphan is better than a record without its material.
 func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.Material) error {
+	return s.abandonIn(ctx, id, material, s.destroy)
+}
+
+// abandonIn is abandon with what destroys a material where it is.
+func (s *Service) abandonIn(ctx context.Context, id keystore.KeyID, material *kms.Material, destroy func(context.Context, *kms.Material) error) error {
 	record, err := s.store.Key(ctx, id)
 	if err != nil && !errors.Is(err, keystore.ErrNotFound) {
 		return nil
@@ -113,7 +129,7 @@ func (s *Service) abandon(ctx context.Context, id keystore.KeyID, material *kms.
 	if err == nil && slices.ContainsFunc(record.Materials, has) {
 		return nil
 	}
-	return s.destroy(ctx, material)
+	return destroy(ctx, material)
 }
 
 // authorizeTags decides whether the caller may tag the key that it is about to make. The key has no
@@ -124,7 +140,7 @@ func (s *Service) authorizeTags(call *Call, k key, tags []kms.Tag) error {
 	}
 	bare := *k.KeyRecord
 	bare.Tags = nil
-	return s.authorizeByIdentity(call, "TagResource", k.arn, k.Account, key{&bare, k.arn})
+	return s.authorizeByIdentity(call, "TagResource", k.arn, k.Account, key{KeyRecord: &bare, arn: k.arn})
 }
 
 // specAndUsage reads KeySpec, its deprecated twin and KeyUsage with their defaults.
@@ -147,20 +163,16 @@ func specAndUsage(in *kms.CreateKeyRequest) (kms.KeySpec, kms.KeyUsageType, erro
 	return name, usage, err
 }
 
-// checkOrigin refuses origins and key stores that this version does not have, and imported material
-// for keys that can have none.
-func (s *Service) checkOrigin(region string, in *kms.CreateKeyRequest, spec kms.KeySpec, usage kms.KeyUsageType) error {
-	switch {
-	case in.CustomKeyStoreId != "":
-		return kms.CustomKeyStoreNotFoundException.Err()
-	case in.XksKeyId != "":
-		return kms.Errorf(kms.ValidationException, "XksKeyId is valid only for keys in an external key store.")
-	case in.Origin == kms.OriginTypeExternal:
-		return s.checkImportable(region, spec, usage)
-	case in.Origin != "" && in.Origin != kms.OriginTypeAwsKms:
-		return kms.Errorf(kms.UnsupportedOperationException, "Origin %s is not supported by this version of kms11.", in.Origin)
+// checkOrigin refuses imported material for keys that can have none, and gives the custom key store
+// that the key is to be in, nil for none.
+func (s *Service) checkOrigin(ctx context.Context, call *Call, in *kms.CreateKeyRequest, spec kms.KeySpec, usage kms.KeyUsageType) (*keystore.CustomKeyStoreRecord, error) {
+	if _, stored := storeTypes[in.Origin]; stored || in.CustomKeyStoreId != "" || in.XksKeyId != "" {
+		return s.storeForKey(ctx, call, in, spec)
 	}
-	return nil
+	if in.Origin == kms.OriginTypeExternal {
+		return nil, s.checkImportable(call.Region, spec, usage)
+	}
+	return nil, nil
 }
 
 func creationError(spec kms.KeySpec, err error) error {

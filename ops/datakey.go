@@ -19,7 +19,7 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *Call, in *kms.Gener
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	plaintext, blob, err := s.dataKey(ctx, k, size, in.EncryptionContext)
+	plaintext, blob, err := s.dataKey(ctx, call, k, size, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *Cal
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	plaintext, blob, err := s.dataKey(ctx, k, size, in.EncryptionContext)
+	plaintext, blob, err := s.dataKey(ctx, call, k, size, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, by b
 
 // dataKey makes a data key with the token's random number generator and encrypts it. The
 // plaintext is what the operation hands out; the caller wipes it where it does not.
-func (s *Service) dataKey(ctx context.Context, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+func (s *Service) dataKey(ctx context.Context, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
 	d, err := s.domainOf(k.CurrentMaterial())
 	if err == nil {
 		plaintext, err = d.Random(ctx, size)
@@ -84,7 +84,7 @@ func (s *Service) dataKey(ctx context.Context, k key, size int, context map[stri
 	if err != nil {
 		return nil, nil, tokenError(err)
 	}
-	blob, err = s.seal(ctx, k, plaintext, context)
+	blob, err = s.seal(ctx, call, k, plaintext, context)
 	if err != nil {
 		clear(plaintext)
 		return nil, nil, err

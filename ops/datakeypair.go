@@ -19,7 +19,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, call *Call, in *kms.G
 	if in.DryRun {
 		return nil, s.dryRunPair(ctx, k, in.KeyPairSpec)
 	}
-	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
+	pair, err := s.dataKeyPair(ctx, call, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, call 
 	if in.DryRun {
 		return nil, s.dryRunPair(ctx, k, in.KeyPairSpec)
 	}
-	pair, err := s.dataKeyPair(ctx, k, in.KeyPairSpec, in.EncryptionContext)
+	pair, err := s.dataKeyPair(ctx, call, k, in.KeyPairSpec, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ type dataKeyPair struct{ private, public, sealed []byte }
 
 // dataKeyPair has the token make a key pair and encrypts the private key. The private key in
 // clear is what the operation hands out; the caller wipes it where it does not.
-func (s *Service) dataKeyPair(ctx context.Context, k key, spec kms.DataKeyPairSpec, context map[string]string) (dataKeyPair, error) {
+func (s *Service) dataKeyPair(ctx context.Context, call *Call, k key, spec kms.DataKeyPairSpec, context map[string]string) (dataKeyPair, error) {
 	d, err := s.domainOf(k.CurrentMaterial())
 	if err != nil {
 		return dataKeyPair{}, tokenError(err)
@@ -92,7 +92,7 @@ func (s *Service) dataKeyPair(ctx context.Context, k key, spec kms.DataKeyPairSp
 	if err != nil {
 		return dataKeyPair{}, tokenError(err)
 	}
-	sealed, err := s.seal(ctx, k, made.Private, context)
+	sealed, err := s.seal(ctx, call, k, made.Private, context)
 	if err != nil {
 		clear(made.Private)
 		return dataKeyPair{}, err

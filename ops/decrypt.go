@@ -3,7 +3,6 @@ package ops
 import (
 	"context"
 
-	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -29,7 +28,7 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 	if from.blind {
 		return nil, errDryRun()
 	}
-	plaintext, err := s.decrypt(ctx, from)
+	plaintext, err := s.decrypt(ctx, call, from)
 	if err != nil {
 		return nil, err
 	}
@@ -51,20 +50,22 @@ func (s *Service) Decrypt(ctx context.Context, call *Call, in *kms.DecryptReques
 }
 
 // decrypt decrypts a source in the token.
-func (s *Service) decrypt(ctx context.Context, from source) ([]byte, error) {
+func (s *Service) decrypt(ctx context.Context, call *Call, from source) ([]byte, error) {
+	if from.symmetric() {
+		at, err := s.homeOf(ctx, from.key)
+		if err != nil {
+			return nil, err
+		}
+		return at.open(ctx, call, from)
+	}
 	d, err := s.domainOf(from.material)
 	if err != nil {
 		return nil, tokenError(err)
 	}
-	if !from.symmetric() {
-		plaintext, err := d.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
+	if from.sm2() {
+		plaintext, err := d.DecryptSM2(ctx, from.material, from.blob)
 		return plaintext, tokenError(err)
 	}
-	aad := append(make([]byte, 0, 128), from.blob[:headerSize]...)
-	plaintext, err := d.Decrypt(ctx, from.material, hsm.Sealed{
-		Nonce:      from.ciphertext.nonce,
-		IV:         from.ciphertext.iv,
-		Ciphertext: from.ciphertext.sealed,
-	}, appendContext(aad, from.context))
+	plaintext, err := d.DecryptRSA(ctx, from.material, from.key.Spec, kms.EncryptionAlgorithmSpec(from.algorithm), from.blob)
 	return plaintext, tokenError(err)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/hsm"
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -241,6 +242,7 @@ func TestDeletionOfRelatedKeys(t *testing.T) {
 // TestDeletionOfResidentKey: a process that ends between the record and the object in the token
 // leaves an entry, so that the object is destroyed later.
 func TestDeletionOfResidentKey(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	h := newHarness(t)
 	ctx := t.Context()
 	key := h.createKey(kms.CreateKeyRequest{KeySpec: kms.KeySpecEccNistEdwards25519, KeyUsage: kms.KeyUsageTypeSignVerify})

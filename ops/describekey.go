@@ -25,10 +25,10 @@ func (s *Service) metadata(k key) *kms.KeyMetadata {
 		KeyId:                 k.ID,
 		Arn:                   k.arn,
 		CreationDate:          kms.TimestampOf(k.Created),
-		Enabled:               k.State == kms.KeyStateEnabled,
+		Enabled:               k.state() == kms.KeyStateEnabled,
 		Description:           k.Description,
 		KeyUsage:              k.Usage,
-		KeyState:              k.State,
+		KeyState:              k.state(),
 		Origin:                k.Origin,
 		KeyManager:            k.Manager,
 		KeySpec:               k.Spec,
@@ -42,7 +42,8 @@ func (s *Service) metadata(k key) *kms.KeyMetadata {
 	m.KeyAgreementAlgorithms = use.KeyAgreement
 	m.EncapsulationAlgorithms = use.Encapsulation
 	// A replica in the making does not tell its material.
-	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault && k.State != kms.KeyStateCreating {
+	// Nor does a key in a custom key store, which has one for ever.
+	if material := k.CurrentMaterial(); material != nil && k.Spec == kms.KeySpecSymmetricDefault && k.State != kms.KeyStateCreating && k.store == nil {
 		m.CurrentKeyMaterialId = material.ID
 	}
 	model, validTo := importedValidity(k.KeyRecord)
@@ -52,6 +53,15 @@ func (s *Service) metadata(k key) *kms.KeyMetadata {
 	}
 	if k.State == kms.KeyStatePendingReplicaDeletion {
 		m.PendingDeletionWindowInDays = int(k.PendingWindowInDays)
+	}
+	if k.store != nil {
+		m.CustomKeyStoreId = k.store.ID
+		if k.store.CloudHSM != nil {
+			m.CloudHsmClusterId = k.store.CloudHSM.ClusterID
+		}
+		if k.XksKeyID != "" {
+			m.XksKeyConfiguration = &kms.XksKeyConfigurationType{Id: k.XksKeyID}
+		}
 	}
 	if k.MultiRegion != nil {
 		m.MultiRegionConfiguration = multiRegionConfiguration(k)

@@ -2,9 +2,11 @@ package ops
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -278,11 +280,11 @@ func (s *Service) keepResidents(ctx context.Context, p *planned) error {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	return rotationError("keys that cannot leave their token are in one that would be taken out, or in none that is there: %s; delete them first, or keep the token", listed(slices.Compact(keys)))
+	return rotationError("keys that cannot leave their token are in one that would be taken out, or in none that is there: %s; delete them first, or keep the token", firstOf(slices.Compact(keys)))
 }
 
-// listed names the first of many.
-func listed(names []string) string {
+// firstOf names the first of many.
+func firstOf(names []string) string {
 	const most = 10
 	text := ""
 	for i, name := range names {
@@ -302,8 +304,9 @@ func (s *Service) residents(ctx context.Context, d *hsm.Domain) (map[string]stri
 	named := map[string]string{}
 	err := s.store.Secrets(ctx, func(secrets keystore.Secrets) {
 		for _, m := range secrets.Materials {
-			if len(m.ObjectID) > 0 && s.isOf(d, m) {
-				named[fmt.Sprintf("%x", m.ObjectID)] = secrets.KeyID
+			// The objects of custom key stores have names of their own.
+			if id := hex.EncodeToString(m.ObjectID); strings.HasPrefix(id, d.ID()) {
+				named[id] = secrets.KeyID
 			}
 		}
 	})

@@ -242,7 +242,7 @@ func (s *Service) settle(ctx context.Context, d *hsm.Domain) error {
 			continue
 		}
 		if len(damaged) > 0 {
-			return fmt.Errorf("%w: %s: the old keys are kept until it is repaired", keystore.ErrTampered, listed(damaged))
+			return fmt.Errorf("%w: %s: the old keys are kept until it is repaired", keystore.ErrTampered, firstOf(damaged))
 		}
 		return nil
 	}
@@ -288,7 +288,10 @@ func (s *Service) bring(ctx context.Context, d *hsm.Domain, secrets keystore.Sec
 // sealedPurposes are what the sealed secrets of records were sealed for.
 func sealedPurposes() map[keystore.SealedKind]func(of string) string {
 	return map[keystore.SealedKind]func(string) string{
-		keystore.SealedAccessKey: sealPurpose,
+		keystore.SealedAccessKey:     sealPurpose,
+		keystore.SealedXksCredential: xksSealPurpose,
+		keystore.SealedStoreSecret:   secretPurpose,
+		keystore.SealedStorePassword: passwordPurpose,
 	}
 }
 
@@ -353,7 +356,7 @@ func (s *Service) filesNeed(d *hsm.Domain, r *kms.DomainRotation) error {
 		return nil
 	}
 	slices.Sort(needed)
-	return fmt.Errorf("secrets in the identities directory are sealed by the old sealing key, which is kept until they are sealed anew (kms11 iam seal): %s", listed(needed))
+	return fmt.Errorf("secrets in the identities directory are sealed by the old sealing key, which is kept until they are sealed anew (kms11 iam seal): %s", firstOf(needed))
 }
 
 // destroyKeys destroys the old keys in every token that had them, and ends the rotation.

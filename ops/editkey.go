@@ -46,7 +46,7 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 		return key{}, err
 	}
 	var changed *keystore.KeyRecord
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func (s *Service) changeKey(ctx context.Context, call *Call, keyID string, chang
 	if changed.DueBy(s.now()) {
 		s.wake()
 	}
-	return key{changed, k.arn}, nil
+	return key{KeyRecord: changed, arn: k.arn, store: k.store}, nil
 }
 
 // currentKey gives a key as a transaction sees it.
@@ -83,5 +83,5 @@ func currentKey(tx *keystore.Tx, k key) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	return key{record, k.arn}, nil
+	return housedIn(tx, key{KeyRecord: record, arn: k.arn})
 }

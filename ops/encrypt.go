@@ -21,7 +21,7 @@ func (s *Service) Encrypt(ctx context.Context, call *Call, in *kms.EncryptReques
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	blob, err := s.encrypt(ctx, to, in.Plaintext)
+	blob, err := s.encrypt(ctx, call, to, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,14 @@ func (r recipe) symmetric() bool {
 	return r.algorithm == string(kms.EncryptionAlgorithmSpecSymmetricDefault)
 }
 
+// sm2 says that it is SM2PKE, whose plaintexts have at most sm2Plaintext bytes (API reference,
+// Encrypt, "Plaintext").
+func (r recipe) sm2() bool { return r.algorithm == string(kms.EncryptionAlgorithmSpecSm2pke) }
+
+const sm2Plaintext = 1024
+
 // check refuses what does not fit an asymmetric key: an encryption context, or a plaintext that
-// is longer than OAEP can take (RFC 8017, section 7.1.1: k - 2 hLen - 2).
+// is longer than OAEP can take (RFC 8017, section 7.1.1: k - 2 hLen - 2) or SM2PKE.
 func (r recipe) check(size int) error {
 	if r.symmetric() {
 		return nil
@@ -53,7 +59,11 @@ func (r recipe) check(size int) error {
 		return err
 	}
 	spec, _ := kms.SpecOf(r.key.Spec)
-	if most := spec.Bits/8 - oaepOverheads[r.algorithm]; size > most {
+	most := spec.Bits/8 - oaepOverheads[r.algorithm]
+	if r.sm2() {
+		most = sm2Plaintext
+	}
+	if size > most {
 		return kms.Errorf(kms.ValidationException, "Algorithm %s and key spec %s cannot encrypt data larger than %d bytes.", r.algorithm, r.key.Spec, most)
 	}
 	return nil
@@ -73,32 +83,27 @@ var oaepOverheads = map[string]int{
 }
 
 // encrypt encrypts as the recipe says, in the token, and gives the blob.
-func (s *Service) encrypt(ctx context.Context, to recipe, plaintext []byte) ([]byte, error) {
+func (s *Service) encrypt(ctx context.Context, call *Call, to recipe, plaintext []byte) ([]byte, error) {
 	if to.symmetric() {
-		return s.seal(ctx, to.key, plaintext, to.context)
+		return s.seal(ctx, call, to.key, plaintext, to.context)
 	}
 	d, err := s.domainOf(to.key.CurrentMaterial())
 	if err != nil {
 		return nil, tokenError(err)
+	}
+	if to.sm2() {
+		blob, err := d.EncryptSM2(ctx, to.key.CurrentMaterial(), plaintext)
+		return blob, tokenError(err)
 	}
 	blob, err := d.EncryptRSA(ctx, to.key.CurrentMaterial(), to.key.Spec, kms.EncryptionAlgorithmSpec(to.algorithm), plaintext)
 	return blob, tokenError(err)
 }
 
 // seal encrypts under the current material of a symmetric key.
-func (s *Service) seal(ctx context.Context, k key, plaintext []byte, context map[string]string) ([]byte, error) {
-	material := k.CurrentMaterial()
-	c := ciphertext{scheme: material.Scheme, ordinal: material.Ordinal}
-	c.key, c.multiRegion, _ = kms.KeyIDBytes(k.ID)
-	aad := appendContext(c.appendHeader(nil, shortIV), context)
-	d, err := s.domainOf(material)
+func (s *Service) seal(ctx context.Context, call *Call, k key, plaintext []byte, context map[string]string) ([]byte, error) {
+	at, err := s.homeOf(ctx, k)
 	if err != nil {
-		return nil, tokenError(err)
+		return nil, err
 	}
-	sealed, err := d.Encrypt(ctx, material, aad, plaintext)
-	if err != nil {
-		return nil, tokenError(err)
-	}
-	c.nonce, c.iv, c.sealed = sealed.Nonce, sealed.IV, sealed.Ciphertext
-	return c.marshal(), nil
+	return at.seal(ctx, call, k, plaintext, context)
 }

@@ -16,8 +16,9 @@ import (
 // an entry, so that it is destroyed even if this process ends here.
 func (s *Service) eraseKey(ctx context.Context, entry *keystore.DueRecord, now time.Time) error {
 	var erased *keystore.KeyRecord
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
-		erased = nil
+	call := s.serviceCall("DeleteKey", nil)
+	err := s.update(ctx, call, func(tx *keystore.Tx) error {
+		erased, call.happened = nil, false
 		record, err := tx.Key(entry.Key())
 		if err != nil && !errors.Is(err, keystore.ErrNotFound) {
 			return err
@@ -36,21 +37,38 @@ func (s *Service) eraseKey(ctx context.Context, entry *keystore.DueRecord, now t
 		}
 		for i := range record.Materials {
 			if m := &record.Materials[i].Material; len(m.ObjectID) > 0 {
-				if err := tx.PutDue(destruction(record, m, now)); err != nil {
+				if err := leaveObject(tx, record, m, now); err != nil {
 					return err
 				}
 			}
 		}
 		erased = record
+		call.happen(record)
 		return tx.DeleteKey(record.KeyID())
 	})
 	if err != nil || erased == nil {
 		return err
 	}
+	s.concludeService(call)
 	for _, m := range erased.Materials {
 		s.forget(m.ID)
 	}
+	if erased.CustomKeyStoreID != "" {
+		s.connections.wake()
+	}
 	return nil
+}
+
+// leaveObject writes that a token still has an object of a key whose record goes. What a custom key
+// store's token has is destroyed while the store is connected.
+func leaveObject(tx *keystore.Tx, r *keystore.KeyRecord, m *kms.Material, now time.Time) error {
+	if r.CustomKeyStoreID == "" {
+		return tx.PutDue(destruction(r, m, now))
+	}
+	return tx.PutKeyStoreOrphan(&keystore.KeyStoreOrphanRecord{
+		Partition: r.Partition, Account: r.Account, Region: r.Region,
+		CustomKeyStoreID: r.CustomKeyStoreID, KeyID: r.ID, Material: *m,
+	})
 }
 
 // destruction is the entry for an object of a key whose record goes.

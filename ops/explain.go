@@ -61,7 +61,8 @@ func (s *Service) Explain(ctx context.Context, in ExplainRequest) (*Explanation,
 	if call.Region == "" {
 		call.Region = s.region
 	}
-	call.begin(ctx, action, &hypothetical{context: in.Context})
+	call.begin(ctx, action, nil)
+	call.asked.input = &hypothetical{context: in.Context}
 	call.asked.given = make(policy.Fixed, len(in.Conditions))
 	for name, values := range in.Conditions {
 		call.asked.given[strings.ToLower(name)] = values

@@ -46,7 +46,7 @@ func (s *Service) createGrant(ctx context.Context, call *Call, in *kms.CreateGra
 	}
 	asked.ID, asked.Created = hex.EncodeToString(id), s.now()
 	var made keystore.GrantID
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err

@@ -101,7 +101,7 @@ func (s *Service) endGrant(ctx context.Context, call *Call, k key, id keystore.G
 	if dryRun {
 		return errDryRun()
 	}
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.DeleteGrant(id) })
+	err := s.update(ctx, call, func(tx *keystore.Tx) error { return tx.DeleteGrant(id) })
 	if errors.Is(err, keystore.ErrNotFound) {
 		return noSuchGrant(id.ID)
 	}

@@ -160,7 +160,7 @@ func TestGrantOperationsByKey(t *testing.T) {
 		{kms.KeySpecHmac256, kms.KeyUsageTypeGenerateVerifyMac, "GenerateMac VerifyMac"},
 		{kms.KeySpecMlKem768, kms.KeyUsageTypeEncapsulateDecapsulate, "Encapsulate Decapsulate GetPublicKey"},
 	} {
-		k := key{newKeyRecord(c.spec, c.usage), "arn"}
+		k := key{KeyRecord: newKeyRecord(c.spec, c.usage), arn: "arn"}
 		want := strings.Fields(always + " " + c.want)
 		for _, operation := range grantOperations() {
 			expected := false

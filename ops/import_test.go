@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -374,6 +375,7 @@ func TestImportRefused(t *testing.T) {
 
 // TestImportParametersRefused holds GetParametersForImport to the table of wrappings.
 func TestImportParametersRefused(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Secp256k1)
 	h := newHarness(t)
 	either := "RSAES_OAEP_SHA_1 RSAES_OAEP_SHA_256 RSA_AES_KEY_WRAP_SHA_1 RSA_AES_KEY_WRAP_SHA_256"
 	rows := []struct{ spec, usage, allowed string }{

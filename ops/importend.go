@@ -21,7 +21,7 @@ func (s *Service) DeleteImportedKeyMaterial(ctx context.Context, call *Call, in 
 	}
 	now := s.now().UTC()
 	id := ""
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = s.update(ctx, call, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err
@@ -52,8 +52,9 @@ func (s *Service) DeleteImportedKeyMaterial(ctx context.Context, call *Call, in 
 // expireMaterial takes the material away whose time has come, if the key's record still says so.
 func (s *Service) expireMaterial(ctx context.Context, entry *keystore.DueRecord, now time.Time) error {
 	var gone []string
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
-		gone = nil
+	call := s.serviceCall("DeleteExpiredKeyMaterial", nil)
+	err := s.update(ctx, call, func(tx *keystore.Tx) error {
+		gone, call.happened = nil, false
 		record, err := calledFor(entry, tx.Key)
 		if err != nil {
 			return err
@@ -61,6 +62,7 @@ func (s *Service) expireMaterial(ctx context.Context, entry *keystore.DueRecord,
 		if record == nil {
 			return dropDue(tx, entry)
 		}
+		call.happen(record)
 		var ordinals []uint32
 		for i := range record.Materials {
 			if m := &record.Materials[i]; expired(m, now) {
@@ -69,10 +71,12 @@ func (s *Service) expireMaterial(ctx context.Context, entry *keystore.DueRecord,
 		}
 		return putWithout(tx, record.Clone(), now, ordinals...)
 	})
-	if err == nil {
-		s.forgetMaterials(gone...)
+	if err != nil {
+		return err
 	}
-	return err
+	s.concludeService(call)
+	s.forgetMaterials(gone...)
+	return nil
 }
 
 // forgetMaterials ends what the tokens hold of materials that are gone from the store.

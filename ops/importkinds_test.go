@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -143,6 +144,7 @@ func importedKinds(t testing.TB) []importedKind {
 
 // TestImportLeavesNothing: an object in the token whose key does not take it is destroyed at once.
 func TestImportLeavesNothing(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	h := newHarness(t)
 	us := h.at(testRegion)
 	_, ed, err := ed25519.GenerateKey(nil)
@@ -168,6 +170,7 @@ func TestImportLeavesNothing(t *testing.T) {
 // refuses another one in its place and takes the same again. In the end nothing in the token can
 // leave it.
 func TestImportKinds(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident)
 	h := newHarness(t)
 	us := h.at(testRegion)
 	kinds, others := importedKinds(t), importedKinds(t)

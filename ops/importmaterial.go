@@ -88,7 +88,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *Call, in *kms.Imp
 	}
 	material.Created = now
 	came := keystore.KeyMaterial{Material: material, Description: in.KeyMaterialDescription, ExpirationModel: model, ValidTo: validTo}
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error { return s.putImport(tx, call, k, in, came) })
+	err = s.update(ctx, call, func(tx *keystore.Tx) error { return s.putImport(tx, call, k, in, came) })
 	// An object in the token that is there twice now goes, too.
 	abandoned := s.abandon(ctx, k.KeyID(), &material)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Service) putImport(tx *keystore.Tx, call *Call, k key, in *kms.ImportKe
 		return incorrectMaterial(nil)
 	}
 	if isNew {
-		if err := appendImport(key{changed, k.arn}, came); err != nil {
+		if err := appendImport(key{KeyRecord: changed, arn: k.arn}, came); err != nil {
 			return err
 		}
 		return putNamed(tx, changed)

@@ -33,7 +33,8 @@ var importWrappings = map[kms.Family][]kms.AlgorithmSpec{
 // AWS's text is not known.
 func (s *Service) checkImportable(region string, spec kms.KeySpec, usage kms.KeyUsageType) error {
 	row, ok := kms.SpecOf(spec)
-	if !ok || row.Import == kms.ImportNone {
+	// SM2: no wrapping brings a private key into the token unseen, nor tells its public half.
+	if !ok || row.Import == kms.ImportNone || len(importWrappings[row.Family]) == 0 {
 		return kms.Errorf(kms.UnsupportedOperationException, "KeySpec %s is not supported for Origin %s.", spec, kms.OriginTypeExternal)
 	}
 	able := s.algorithms(key{KeyRecord: &keystore.KeyRecord{Region: region, Spec: spec, Usage: usage}})

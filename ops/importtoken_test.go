@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -97,6 +98,7 @@ func FuzzOpenImportToken(f *testing.F) {
 
 // TestImportWithOpenSSL wraps as the AWS KMS Developer Guide shows it, with the openssl command.
 func TestImportWithOpenSSL(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Secp256k1)
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Fatalf("%v: run `make deps`", err)
 	}

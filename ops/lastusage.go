@@ -32,6 +32,8 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, call *Call, in *kms.GetKe
 			Operation:    last.operation,
 			Timestamp:    kms.TimestampOf(last.at),
 			KmsRequestId: last.requestID,
+
+			CloudTrailEventId: last.eventID,
 		}
 	}
 	return out, nil
@@ -62,7 +64,7 @@ func (s *Service) lastUse(k key, read func(keystore.KeyID) (*keystore.LastUsageR
 	case inMemory && !record.Used.After(noted.at):
 		return noted, true, nil
 	}
-	return lastUse{operation: record.Operation, at: record.Used, requestID: record.RequestID}, true, nil
+	return lastUse{operation: record.Operation, at: record.Used, requestID: record.RequestID, eventID: record.EventID}, true, nil
 }
 
 // noteUses notes that a request used its keys. It does so in memory only.
@@ -70,7 +72,7 @@ func (s *Service) noteUses(call *Call) {
 	if call.used[0] == nil {
 		return
 	}
-	use := lastUse{operation: kms.KeyLastUsageTrackingOperation(call.Operation), at: s.now(), requestID: call.RequestID}
+	use := lastUse{operation: kms.KeyLastUsageTrackingOperation(call.Operation), at: s.now(), requestID: call.RequestID, eventID: call.EventID}
 	for _, record := range call.used {
 		if record != nil {
 			s.lastUses.note(record.KeyID(), use)

@@ -25,6 +25,7 @@ type lastUse struct {
 	operation kms.KeyLastUsageTrackingOperation
 	at        time.Time
 	requestID string
+	eventID   string
 }
 
 // lastUses are the last uses of keys that are not in the store yet. Noting one is a part of every

@@ -68,7 +68,7 @@ func (s *Service) writeLastUses(ctx context.Context, batch []notedUse) (refused 
 		for _, entry := range batch {
 			err := tx.NoteLastUsage(&keystore.LastUsageRecord{
 				Partition: entry.key.Partition, Account: entry.key.Account, Region: entry.key.Region, KeyID: entry.key.ID,
-				Operation: entry.use.operation, Used: entry.use.at, RequestID: entry.use.requestID,
+				Operation: entry.use.operation, Used: entry.use.at, RequestID: entry.use.requestID, EventID: entry.use.eventID,
 			})
 			switch {
 			case errors.Is(err, keystore.ErrTampered):

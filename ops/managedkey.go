@@ -62,10 +62,12 @@ func (s *Service) createManagedKey(ctx context.Context, call *Call, alias kms.AR
 	material.Ordinal, material.Created = 1, now
 	record.Materials, record.Current = []keystore.KeyMaterial{{Material: material}}, 1
 	name := aliasID(alias)
-	err = s.store.Update(ctx, func(tx *keystore.Tx) error {
+	event := s.serviceCall("CreateKey", record)
+	err = s.update(ctx, event, func(tx *keystore.Tx) error {
 		if err := tx.CreateKey(record); err != nil {
 			return err
 		}
+		event.happen(record)
 		return tx.CreateAlias(&keystore.AliasRecord{
 			Partition: name.Partition, Account: name.Account, Region: name.Region, Name: name.Name,
 			TargetKeyID: id, Created: now, Updated: now,
@@ -78,6 +80,7 @@ func (s *Service) createManagedKey(ctx context.Context, call *Call, alias kms.AR
 		}
 		return errors.Join(err, abandoned)
 	}
+	s.concludeService(event)
 	return nil
 }
 

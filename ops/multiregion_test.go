@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -72,6 +73,7 @@ func TestReplicateKey(t *testing.T) {
 
 // TestRelatedKeysInteroperate: what one related key makes another can use, for each kind of key.
 func TestRelatedKeysInteroperate(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC)
 	h := newHarness(t)
 	eu := h.at(ireland)
 	t.Run("encryption", func(t *testing.T) {

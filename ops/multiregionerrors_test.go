@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -70,6 +71,7 @@ func TestMultiRegionErrors(t *testing.T) {
 
 // TestResidentKeysAreSingleRegion: SoftHSM2 2.6.1 wraps no Ed25519 keys, so they stay where they are.
 func TestResidentKeysAreSingleRegion(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Resident, hsmtest.ManyTokens)
 	h := newHarness(t)
 	w := newWitness(t, h.domain)
 	const text = "KeySpec ECC_NIST_EDWARDS25519 is not supported for multi-Region keys: the token does not wrap such keys, so they cannot leave it."

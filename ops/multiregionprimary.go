@@ -38,7 +38,7 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, call *Call, in *kms.U
 	if err := s.authorizeKey(&there, replica); err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error { return promote(tx, call.Operation, primary, replica) })
+	return s.update(ctx, call, func(tx *keystore.Tx) error { return promote(tx, call.Operation, primary, replica) })
 }
 
 // promote makes a replica the primary key, as the transaction sees both. The entry of the

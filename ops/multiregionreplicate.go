@@ -25,7 +25,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 	creating := *call
 	creating.Operation, creating.Region = "CreateKey", in.ReplicaRegion
 	arn := kms.KeyARN(in.ReplicaRegion, primary.Account, primary.ID).String()
-	likeness := key{likenessOf(primary.KeyRecord, in.ReplicaRegion), arn}
+	likeness := key{KeyRecord: likenessOf(primary.KeyRecord, in.ReplicaRegion), arn: arn}
 	if err := s.authorizeByIdentity(&creating, "CreateKey", "*", primary.Account, likeness); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *Call, in *kms.Replicat
 		return nil, err
 	}
 	var replica *keystore.KeyRecord
-	err = s.withTransfers(ctx, primary.KeyRecord, copies, func(tx *keystore.Tx) error {
+	err = s.withTransfers(ctx, call, primary.KeyRecord, copies, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, primary)
 		if err != nil {
 			return err

@@ -111,11 +111,11 @@ func presentMaterials(r *keystore.KeyRecord) []kms.Material {
 // takes a rotation or a replication of the key.
 const maxTransfers = 16
 
-// withTransfers runs a transaction of a key, again after a transfer for each lackError that it ends with.
-func (s *Service) withTransfers(ctx context.Context, r *keystore.KeyRecord, copies moved, update func(*keystore.Tx) error) error {
+// withTransfers runs a call's transaction on a key, again after a transfer for each lackError that it ends with.
+func (s *Service) withTransfers(ctx context.Context, call *Call, r *keystore.KeyRecord, copies moved, update func(*keystore.Tx) error) error {
 	var err error
 	for range maxTransfers {
-		err = s.store.Update(ctx, update)
+		err = s.update(ctx, call, update)
 		var lack *lackError
 		if !errors.As(err, &lack) {
 			return err

@@ -18,6 +18,7 @@ type Operation struct {
 type request[In any] interface {
 	*In
 	Decode(body []byte) error
+	kms.Audited
 }
 
 // operation is a row for a method with an output. Its success is a use of the keys that the method
@@ -28,7 +29,7 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(ctx, name, in)
+		call.begin(ctx, name, P(in))
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}
@@ -48,7 +49,7 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
 		}
-		call.begin(ctx, name, in)
+		call.begin(ctx, name, P(in))
 		if err := s.admit(call, in); err != nil {
 			return nil, err
 		}
@@ -56,40 +57,29 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 	}}
 }
 
-// unsupported is a row for an operation that this version does not offer. Its requests are
-// decoded and validated all the same, so that a client learns of its own mistakes first.
-func unsupported[In any, P request[In]](name string) Operation {
-	return Operation{Name: name, Invoke: func(_ context.Context, _ *Service, _ *Call, body []byte) (any, error) {
-		if err := P(new(In)).Decode(body); err != nil {
-			return nil, err
-		}
-		return nil, kms.Errorf(kms.UnsupportedOperationException, "%s is not supported by this version of kms11.", name)
-	}}
-}
-
 // operations is the table of all operations of AWS KMS, by name.
 func operations() []Operation {
 	return []Operation{
 		operation("CancelKeyDeletion", (*Service).CancelKeyDeletion),
-		unsupported[kms.ConnectCustomKeyStoreRequest]("ConnectCustomKeyStore"),
+		operation("ConnectCustomKeyStore", (*Service).ConnectCustomKeyStore),
 		silent("CreateAlias", (*Service).CreateAlias),
-		unsupported[kms.CreateCustomKeyStoreRequest]("CreateCustomKeyStore"),
+		operation("CreateCustomKeyStore", (*Service).CreateCustomKeyStore),
 		operation("CreateGrant", (*Service).CreateGrant),
 		operation("CreateKey", (*Service).CreateKey),
-		unsupported[kms.DecapsulateRequest]("Decapsulate"),
+		operation("Decapsulate", (*Service).Decapsulate),
 		operation("Decrypt", (*Service).Decrypt),
 		silent("DeleteAlias", (*Service).DeleteAlias),
-		unsupported[kms.DeleteCustomKeyStoreRequest]("DeleteCustomKeyStore"),
+		operation("DeleteCustomKeyStore", (*Service).DeleteCustomKeyStore),
 		operation("DeleteImportedKeyMaterial", (*Service).DeleteImportedKeyMaterial),
 		operation("DeriveSharedSecret", (*Service).DeriveSharedSecret),
-		unsupported[kms.DescribeCustomKeyStoresRequest]("DescribeCustomKeyStores"),
+		operation("DescribeCustomKeyStores", (*Service).DescribeCustomKeyStores),
 		operation("DescribeKey", (*Service).DescribeKey),
 		silent("DisableKey", (*Service).DisableKey),
 		silent("DisableKeyRotation", (*Service).DisableKeyRotation),
-		unsupported[kms.DisconnectCustomKeyStoreRequest]("DisconnectCustomKeyStore"),
+		operation("DisconnectCustomKeyStore", (*Service).DisconnectCustomKeyStore),
 		silent("EnableKey", (*Service).EnableKey),
 		silent("EnableKeyRotation", (*Service).EnableKeyRotation),
-		unsupported[kms.EncapsulateRequest]("Encapsulate"),
+		operation("Encapsulate", (*Service).Encapsulate),
 		operation("Encrypt", (*Service).Encrypt),
 		operation("GenerateDataKey", (*Service).GenerateDataKey),
 		operation("GenerateDataKeyPair", (*Service).GenerateDataKeyPair),
@@ -121,7 +111,7 @@ func operations() []Operation {
 		silent("TagResource", (*Service).TagResource),
 		silent("UntagResource", (*Service).UntagResource),
 		silent("UpdateAlias", (*Service).UpdateAlias),
-		unsupported[kms.UpdateCustomKeyStoreRequest]("UpdateCustomKeyStore"),
+		operation("UpdateCustomKeyStore", (*Service).UpdateCustomKeyStore),
 		silent("UpdateKeyDescription", (*Service).UpdateKeyDescription),
 		silent("UpdatePrimaryRegion", (*Service).UpdatePrimaryRegion),
 		operation("Verify", (*Service).Verify),

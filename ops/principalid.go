@@ -66,7 +66,6 @@ var (
 	policyNameForm  = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 	entityPathForm  = regexp.MustCompile(`^/(?:[!-.0-~]+/)*$`)
 	accessKeyIDForm = regexp.MustCompile(`^\w{16,128}$`)
-	sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 )
 
 // maxEntityPath is the longest path of a user or a role (IAM API reference, pathType).

@@ -164,7 +164,7 @@ var (
 		"material": {false, materialShape.check}}
 
 	lastUsageShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keyId": {true, anyText},
-		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}}
+		"operation": {true, anyText}, "used": {true, moment}, "requestId": {false, anyText}, "eventId": {false, anyText}}
 
 	keyCountShape = shape{"partition": {true, anyText}, "account": {true, anyText}, "region": {true, anyText}, "keys": {true, number}}
 
@@ -184,7 +184,7 @@ var (
 		"access-key": {4, accessKeyShape, [5]string{"", "", "", "", "id"}, 0},
 		"due":        {6, dueShape, [5]string{"", "", "", "", "="}, 2},
 		"key-count":  {28, keyCountShape, [5]string{"partition", "account", "region", "", "'all"}, 0},
-		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}, 0},
+		"last-usage": {12, lastUsageShape, [5]string{"partition", "account", "region", "", "keyId"}, 2},
 	}
 )
 

@@ -30,7 +30,7 @@ func (s *Service) ReEncrypt(ctx context.Context, call *Call, in *kms.ReEncryptRe
 	if from.blind {
 		return nil, errDryRun()
 	}
-	plaintext, err := s.decrypt(ctx, from)
+	plaintext, err := s.decrypt(ctx, call, from)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Service) ReEncrypt(ctx context.Context, call *Call, in *kms.ReEncryptRe
 	if in.DryRun {
 		return nil, errDryRun()
 	}
-	blob, err := s.encrypt(ctx, to, plaintext)
+	blob, err := s.encrypt(ctx, call, to, plaintext)
 	if err != nil {
 		return nil, err
 	}

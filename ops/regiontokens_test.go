@@ -398,13 +398,13 @@ func TestRegionTokensCut(t *testing.T) {
 	// A rotation whose transaction does not come.
 	stop := errors.New("cut")
 	k := keyOf(here.record(key.KeyId))
-	err := h.service.rotate(t.Context(), k, h.clock.Now(), func(*keystore.Tx) (*keystore.KeyRecord, error) { return nil, stop }, kms.RotationTypeOnDemand)
+	err := h.service.rotate(t.Context(), h.service.serviceCall("RotateKey", k.KeyRecord), k, h.clock.Now(), func(*keystore.Tx) (*keystore.KeyRecord, error) { return nil, stop }, kms.RotationTypeOnDemand)
 	if !errors.Is(err, stop) {
 		t.Fatal(err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.service.rotate(cancelled, k, h.clock.Now(), func(*keystore.Tx) (*keystore.KeyRecord, error) { return nil, stop }, kms.RotationTypeOnDemand); !errors.Is(err, context.Canceled) {
+	if err := h.service.rotate(cancelled, h.service.serviceCall("RotateKey", k.KeyRecord), k, h.clock.Now(), func(*keystore.Tx) (*keystore.KeyRecord, error) { return nil, stop }, kms.RotationTypeOnDemand); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if n := len(here.record(key.KeyId).Materials); n != 1 {
@@ -422,7 +422,7 @@ func TestRegionTokensMeanwhile(t *testing.T) {
 	k := keyOf(here.record(key.KeyId)) // with one replica
 	h.must("ReplicateKey", in{"KeyId": key.KeyId, "ReplicaRegion": oregon})
 	runs := 0
-	err := h.service.rotate(t.Context(), k, h.clock.Now().UTC(), func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
+	err := h.service.rotate(t.Context(), h.service.serviceCall("RotateKey", k.KeyRecord), k, h.clock.Now().UTC(), func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
 		runs++
 		r, err := tx.Key(k.KeyID())
 		if err != nil {
@@ -448,7 +448,7 @@ func TestRegionTokensMeanwhile(t *testing.T) {
 	}
 	h.must("RotateKeyOnDemand", in{"KeyId": other.KeyId})
 	runs = 0
-	err = h.service.withTransfers(t.Context(), old.KeyRecord, copies, func(tx *keystore.Tx) error {
+	err = h.service.withTransfers(t.Context(), h.service.serviceCall("RotateKey", old.KeyRecord), old.KeyRecord, copies, func(tx *keystore.Tx) error {
 		runs++
 		current, err := tx.Key(old.KeyID())
 		if err != nil {

@@ -11,14 +11,15 @@ import (
 )
 
 // key is a KMS key on its way through a request: the record, which is shared and must not be
-// changed, and its ARN.
+// changed, its ARN, and the custom key store that it is in, nil for a key in none.
 type key struct {
 	*keystore.KeyRecord
-	arn string
+	arn   string
+	store *keystore.CustomKeyStoreRecord
 }
 
 func keyOf(record *keystore.KeyRecord) key {
-	return key{record, arnOf(record.KeyID())}
+	return key{KeyRecord: record, arn: arnOf(record.KeyID())}
 }
 
 func arnOf(id keystore.KeyID) string {
@@ -63,7 +64,9 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 	if err != nil {
 		return key{}, err
 	}
-	return key{s.present(record), arn.String()}, nil
+	k, err := s.housed(ctx, key{KeyRecord: s.present(record), arn: arn.String()})
+	call.touch(k)
+	return k, err
 }
 
 // resolveAlias finds the key that an alias stands for: two records, nearly always cached.
@@ -81,7 +84,9 @@ func (s *Service) resolveAlias(ctx context.Context, call *Call, action string, a
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(s.present(record)), nil
+	k, err := s.housed(ctx, keyOf(s.present(record)))
+	call.touch(k)
+	return k, err
 }
 
 func aliasID(alias kms.ARN) keystore.AliasID {

@@ -72,7 +72,7 @@ func (s *Service) setRotation(ctx context.Context, call *Call, keyID string, set
 		return err
 	}
 	copies := moved{}
-	return s.withTransfers(ctx, k.KeyRecord, copies, func(tx *keystore.Tx) error {
+	return s.withTransfers(ctx, call, k.KeyRecord, copies, func(tx *keystore.Tx) error {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, call *Call, in *kms.Rot
 	if err := checkOnDemand(k, call.Operation, now); err != nil {
 		return nil, err
 	}
-	err = s.rotate(ctx, k, now, func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
+	err = s.rotate(ctx, call, k, now, func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
 		current, err := currentKey(tx, k)
 		if err != nil {
 			return nil, err
@@ -56,7 +56,9 @@ func (s *Service) rotateDueKey(ctx context.Context, entry *keystore.DueRecord, n
 			return dropDue(tx, entry)
 		})
 	}
-	return s.rotate(ctx, keyOf(record), now.UTC(), func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
+	call := s.serviceCall("RotateKey", record)
+	call.details = &rotationDetails{record.ID, kms.RotationTypeAutomatic}
+	err = s.rotate(ctx, call, keyOf(record), now.UTC(), func(tx *keystore.Tx) (*keystore.KeyRecord, error) {
 		record, err := calledFor(entry, tx.Key)
 		if err != nil {
 			return nil, err
@@ -69,6 +71,10 @@ func (s *Service) rotateDueKey(ctx context.Context, entry *keystore.DueRecord, n
 		changed.Rotation.Next = afterPeriod(now, changed.Rotation.PeriodInDays)
 		return changed, nil
 	}, kms.RotationTypeAutomatic)
+	if err == nil {
+		s.concludeService(call)
+	}
+	return err
 }
 
 // calledFor gives the record of the key that an entry is about, nil if the key is gone or does not
@@ -87,7 +93,7 @@ func calledFor(entry *keystore.DueRecord, get keyGetter) (*keystore.KeyRecord, e
 // rotate gives a key new current material: the token makes it first, then begin says in the
 // transaction whether the key, as it is now, is to be rotated, with a copy of its record or with
 // nil. The material is destroyed if it is not. An imported key takes the material that waits.
-func (s *Service) rotate(ctx context.Context, k key, now time.Time, begin func(*keystore.Tx) (*keystore.KeyRecord, error), why kms.RotationType) error {
+func (s *Service) rotate(ctx context.Context, call *Call, k key, now time.Time, begin func(*keystore.Tx) (*keystore.KeyRecord, error), why kms.RotationType) error {
 	var made *kms.Material
 	copies := moved{}
 	if k.Origin != kms.OriginTypeExternal {
@@ -102,8 +108,8 @@ func (s *Service) rotate(ctx context.Context, k key, now time.Time, begin func(*
 		}
 	}
 	taken := false
-	err := s.withTransfers(ctx, k.KeyRecord, copies, func(tx *keystore.Tx) error {
-		taken = false
+	err := s.withTransfers(ctx, call, k.KeyRecord, copies, func(tx *keystore.Tx) error {
+		taken, call.happened = false, false
 		record, err := begin(tx)
 		if err != nil || record == nil {
 			return err
@@ -114,7 +120,7 @@ func (s *Service) rotate(ctx context.Context, k key, now time.Time, begin func(*
 		}
 		next.Rotated, next.RotationType = now, why
 		record.Current = next.Ordinal
-		taken = true
+		taken, call.happened = true, true
 		return s.putRotation(tx, record, copies)
 	})
 	err = tokenError(err)

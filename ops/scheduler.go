@@ -40,10 +40,13 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 // one makes overdue is done at once.
 //
 // It also writes the last uses of keys to the store, every minute and once more when ctx has ended.
-// So it should end after the last request and before the store is closed.
+// So it should end after the last request and before the store is closed. And it keeps the custom key
+// stores connected whose records say so.
 func (s *Service) Run(ctx context.Context) {
 	var writing sync.WaitGroup
 	writing.Go(func() { s.keepLastUses(ctx) })
+	writing.Go(func() { s.keepOutbox(ctx) })
+	writing.Go(func() { s.keepConnections(ctx) })
 	defer writing.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -87,6 +90,9 @@ func (s *Service) sleep(ctx context.Context, tried time.Time) time.Duration {
 // looks at the records again in its own transaction, so calls may run at the same time, here and on
 // other nodes, and one that was cut short can be repeated.
 func (s *Service) RunDue(ctx context.Context, now time.Time) (done int, err error) {
+	if err := s.Auditable(); err != nil {
+		return 0, err // what cannot be recorded is not done
+	}
 	var failed []error
 	after := ""
 	for {

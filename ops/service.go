@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
@@ -46,10 +47,17 @@ type Service struct {
 	mapped   mapped
 	borne    borneCache
 	web      WebIdentities
+
+	audit  *audit.Trail // nil: no audit
+	outbox outbox
+
+	clusters    []Cluster
+	proxies     ExternalProxies
+	connections *connections
 }
 
 // Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
-// Attestation and WebIdentities are required.
+// Attestation, WebIdentities, Audit, Clusters and Proxies are required.
 type Config struct {
 	Store  *keystore.Store
 	Domain *hsm.Domain // the store's, and that of the Regions without one of their own
@@ -71,6 +79,12 @@ type Config struct {
 	OpenToken func(ctx context.Context, uri string) (*hsm.Token, error)
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
 	WebIdentities WebIdentities
+	// Audit takes an event for every request and for what the service does by itself; nil: none.
+	Audit *audit.Trail
+	// Clusters are the tokens that custom key stores can be in; nil: none.
+	Clusters []Cluster
+	// Proxies opens external key store proxies; nil: there can be no external key stores.
+	Proxies ExternalProxies
 }
 
 // New makes a Service. It does not take over the store or the domain: closing them is the
@@ -94,6 +108,10 @@ func New(c Config) *Service {
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,
+		audit:       c.Audit,
+		clusters:    c.Clusters,
+		proxies:     c.Proxies,
+		connections: newConnections(),
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))

@@ -68,6 +68,9 @@ func (s *Service) signingKey(ctx context.Context, call *Call, in signingRequest)
 		return k, hsm.SignInput{}, err
 	}
 	input, err := signInput(in)
+	if err == nil && input.ExternalMu && !s.tells(k.KeyRecord).Supports(k.Spec, hsm.ExternalMu) {
+		err = kms.Errorf(kms.UnsupportedOperationException, "The token that holds %s does not support MessageType %s, for which it needs CKM_ML_DSA_EXTERNAL_MU.", k.arn, in.messageType)
+	}
 	return k, input, err
 }
 
@@ -87,8 +90,12 @@ var digestSizes = map[kms.SigningAlgorithmSpec]int{
 	kms.SigningAlgorithmSpecSm2dsa:               32,
 }
 
+// externalMuSize is the length in bytes of what MessageType EXTERNAL_MU takes (FIPS 204, algorithm 7).
+const externalMuSize = 64
+
 // signInput reads Message as MessageType says (AWS KMS API reference, Sign, "MessageType").
-// ED25519_PH_SHA_512 takes a digest only, and hashes it again as its message.
+// ED25519_PH_SHA_512 takes a digest only, and hashes it again as its message; EXTERNAL_MU is for
+// ML-DSA alone.
 func signInput(in signingRequest) (hsm.SignInput, error) {
 	size, digests := digestSizes[in.algorithm]
 	prehash := in.algorithm == kms.SigningAlgorithmSpecEd25519PhSha512
@@ -106,6 +113,14 @@ func signInput(in signingRequest) (hsm.SignInput, error) {
 			return hsm.SignInput{}, kms.Errorf(kms.ValidationException, "Digest is invalid length for algorithm %s.", in.algorithm)
 		}
 		return hsm.SignInput{Message: in.message, Digest: !prehash}, nil
+	case kms.MessageTypeExternalMu:
+		if in.algorithm != kms.SigningAlgorithmSpecMlDsaShake256 {
+			return hsm.SignInput{}, badMessageType(in.messageType, in.algorithm)
+		}
+		if len(in.message) != externalMuSize {
+			return hsm.SignInput{}, kms.Errorf(kms.ValidationException, "Digest is invalid length for algorithm %s.", in.algorithm)
+		}
+		return hsm.SignInput{Message: in.message, ExternalMu: true}, nil
 	}
 	return hsm.SignInput{}, badMessageType(in.messageType, in.algorithm)
 }

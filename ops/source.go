@@ -96,7 +96,7 @@ func (s *source) choose(formErr error) error {
 		return kms.Errorf(kms.IncorrectKeyException, "The key ID in the request does not identify a CMK that can perform this operation.")
 	}
 	s.material = s.key.Material(s.ciphertext.ordinal)
-	if s.material == nil || s.material.Scheme != s.ciphertext.scheme {
+	if s.material == nil || s.material.Scheme != s.ciphertext.scheme || s.ciphertext.external != (s.key.XksKeyID != "") {
 		return kms.InvalidCiphertextException.Err()
 	}
 	return nil
@@ -119,7 +119,9 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 	if err != nil {
 		return key{}, err
 	}
-	return keyOf(s.present(record)), nil
+	k, err := s.housed(ctx, keyOf(s.present(record)))
+	call.touch(k)
+	return k, err
 }
 
 // errUnknownKey is the answer for a ciphertext of a key that the caller may not know of.

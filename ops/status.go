@@ -1,6 +1,10 @@
 package ops
 
-import "context"
+import (
+	"context"
+
+	"github.com/kms11/kms11/audit"
+)
 
 // Status is what the service says of itself to its administrator.
 type Status struct {
@@ -15,6 +19,8 @@ type Status struct {
 	Rotations []RotationStatus `json:"rotations,omitempty"`
 	// Identities is about the identities directory; nil where there is none.
 	Identities *IdentityStatus `json:"identities,omitempty"`
+
+	Audit *audit.Status `json:"audit,omitempty"`
 }
 
 // Status names what the service serves and reads the store's header. With an error it holds what is
@@ -23,6 +29,10 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region, Identities: s.identityStatus()}
 	for _, t := range s.domain.Holders() {
 		status.Tokens = append(status.Tokens, t.URI().String())
+	}
+	if s.audit != nil {
+		trail := s.audit.Status()
+		status.Audit = &trail
 	}
 	header, err := s.store.Header(ctx)
 	if err != nil {
@@ -35,8 +45,12 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// Health asks every token and the store whether they answer.
+// Health asks every token and the store whether they answer, and the audit trail whether it can be
+// written.
 func (s *Service) Health(ctx context.Context) error {
+	if err := s.auditHealth(); err != nil {
+		return err
+	}
 	if err := s.domain.Health(ctx); err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ func algorithmRows(t testing.TB, other *kms.KeyMetadata, foreign []byte) []algor
 		{"GenerateMac", generateVerify, "KeyId", "MacAlgorithm", mac, in{"Message": x}},
 		{"VerifyMac", generateVerify, "KeyId", "MacAlgorithm", mac, in{"Message": x, "Mac": x}},
 		{"DeriveSharedSecret", keyAgreement, "KeyId", "KeyAgreementAlgorithm", []string{"ECDH"}, in{"PublicKey": peer(t)}},
+		{"Encapsulate", encapsulate, "KeyId", "EncapsulationAlgorithm", []string{"ML_KEM"}, in{}},
+		{"Decapsulate", encapsulate, "KeyId", "EncapsulationAlgorithm", []string{"ML_KEM"}, in{"SharedSecretCiphertextBlob": x}},
 	}
 }
 
@@ -74,6 +76,8 @@ func testAlgorithms(t *testing.T, k *keyring) {
 					k.checkMAC(row, algorithm)
 				case keyAgreement:
 					k.checkAgreement(row)
+				case encapsulate:
+					k.checkEncapsulation(row)
 				}
 			}
 		})
@@ -206,11 +210,51 @@ func (k *keyring) checkMAC(row kindRow, algorithm string) {
 	}
 }
 
+// checkEncapsulation encapsulates and decapsulates, what is wrong too (FIPS 203: a ciphertext of the
+// right length always gives a secret).
+func (k *keyring) checkEncapsulation(row kindRow) {
+	k.t.Helper()
+	key := k.keys[row.kind]
+	size := map[string]int{"ML_KEM_512": 768, "ML_KEM_768": 1088, "ML_KEM_1024": 1568}[row.spec]
+	request := in{"KeyId": key.KeyId, "EncapsulationAlgorithm": "ML_KEM"}
+	made := k.allowed("Encapsulate", request).(*kms.EncapsulateResponse)
+	wantMembers(k.t, "Encapsulate", made, map[string]any{"KeyId": key.Arn, "SharedSecret": made.SharedSecret,
+		"SharedSecretCiphertextBlob": made.SharedSecretCiphertextBlob, "EncapsulationAlgorithm": "ML_KEM"})
+	if len(made.SharedSecret) != 32 || len(made.SharedSecretCiphertextBlob) != size {
+		k.t.Errorf("a secret of %d bytes in %d", len(made.SharedSecret), len(made.SharedSecretCiphertextBlob))
+	}
+	request["SharedSecretCiphertextBlob"] = made.SharedSecretCiphertextBlob
+	wantMembers(k.t, "Decapsulate", k.allowed("Decapsulate", request),
+		map[string]any{"KeyId": key.Arn, "SharedSecret": made.SharedSecret, "EncapsulationAlgorithm": "ML_KEM"})
+	changed := bytes.Clone(made.SharedSecretCiphertextBlob)
+	changed[size-1] ^= 1
+	request["SharedSecretCiphertextBlob"] = changed
+	if other := k.allowed("Decapsulate", request).(*kms.DecapsulateResponse); len(other.SharedSecret) != 32 || bytes.Equal(other.SharedSecret, made.SharedSecret) {
+		k.t.Error("a changed ciphertext gives no secret, or the same")
+	}
+	for _, n := range []int{1, size - 1, size + 1, 6144} {
+		request["SharedSecretCiphertextBlob"] = make([]byte, n)
+		k.refused("Decapsulate", request, fault{kms.InvalidCiphertextException, ""})
+	}
+}
+
 // checkAgreement agrees with somebody who has the standard library, and refuses what is no public
 // key on the curve.
 func (k *keyring) checkAgreement(row kindRow) {
 	k.t.Helper()
 	key := k.keys[row.kind]
+	if row.spec == "SM2" { // the standard library does not have the curve; package hsm looks at the secrets
+		request := in{"KeyId": key.KeyId, "KeyAgreementAlgorithm": "ECDH",
+			"PublicKey": k.must("GetPublicKey", in{"KeyId": k.key("SM2", encryptDecrypt).KeyId}).(*kms.GetPublicKeyResponse).PublicKey}
+		got := k.allowed("DeriveSharedSecret", request).(*kms.DeriveSharedSecretResponse)
+		wantMembers(k.t, "DeriveSharedSecret", got, map[string]any{"KeyId": key.Arn, "SharedSecret": got.SharedSecret, "KeyAgreementAlgorithm": "ECDH", "KeyOrigin": "AWS_KMS"})
+		if len(got.SharedSecret) != 32 {
+			k.t.Errorf("a secret of %d bytes", len(got.SharedSecret))
+		}
+		request["PublicKey"] = peer(k.t) // on P-256
+		k.refused("DeriveSharedSecret", request, validation(""))
+		return
+	}
 	curves := map[string]ecdh.Curve{"ECC_NIST_P256": ecdh.P256(), "ECC_NIST_P384": ecdh.P384(), "ECC_NIST_P521": ecdh.P521()}
 	public := func(private *ecdh.PrivateKey) []byte {
 		der, err := x509.MarshalPKIXPublicKey(private.PublicKey())

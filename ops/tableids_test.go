@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -24,12 +25,15 @@ func testDryRuns(t *testing.T, k *keyring) {
 		}
 	}
 	slices.Sort(seen)
-	if seen = slices.Compact(seen); !slices.Equal(seen, dryRuns()) {
+	want := dryRuns()
+	if !hsmtest.Has(hsmtest.MLKEM) { // no request for these succeeds
+		want = slices.DeleteFunc(want, func(op string) bool { return op == "Encapsulate" || op == "Decapsulate" })
+	}
+	if seen = slices.Compact(seen); !slices.Equal(seen, want) {
 		t.Errorf("dry runs of %v only", seen)
 	}
-	// The service's own table says the same of these operations, and of the grants' and of those
-	// that this version does not offer.
-	others := []string{"CreateGrant", "RetireGrant", "RevokeGrant", "Encapsulate", "Decapsulate"}
+	// The service's own table says the same of these operations, and of the grants'.
+	others := []string{"CreateGrant", "RetireGrant", "RevokeGrant"}
 	for _, operation := range kms.Operations() {
 		want := slices.Contains(dryRuns(), operation.Name) || slices.Contains(others, operation.Name)
 		if operation.DryRun != want {

@@ -7,10 +7,12 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"hash"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -49,6 +51,20 @@ func testMessageTypes(t *testing.T, k *keyring) {
 				bad := func(messageType string) fault {
 					return validation("MessageType " + messageType + " is not valid for algorithm " + algorithm + ".")
 				}
+				if algorithm == "ML_DSA_SHAKE_256" {
+					raw := sign("", message)
+					k.allowed("Verify", request("RAW", message, raw))
+					k.allowed("Verify", request("", message, sign("RAW", message)))
+					both("DIGEST", make([]byte, 32), bad("DIGEST"))
+					for _, size := range []int{1, 32, 63, 65, 4096} {
+						both("EXTERNAL_MU", make([]byte, size), validation("Digest is invalid length for algorithm "+algorithm+"."))
+					}
+					if !hsmtest.Has(hsmtest.MLDSAMu) {
+						both("EXTERNAL_MU", make([]byte, 64), fault{kms.UnsupportedOperationException,
+							"The token that holds " + k.keys[row.kind].Arn + " does not support MessageType EXTERNAL_MU, for which it needs CKM_ML_DSA_EXTERNAL_MU."})
+					}
+					return
+				}
 				both("EXTERNAL_MU", make([]byte, 64), bad("EXTERNAL_MU"))
 				raw := sign("", message)
 				k.allowed("Verify", request("RAW", message, raw))
@@ -82,7 +98,11 @@ func testMessageTypes(t *testing.T, k *keyring) {
 		{"ED25519_PH_SHA_512", "", 64, &fault{kms.ValidationException, "MessageType RAW is not valid for algorithm ED25519_PH_SHA_512."}},
 		{"ML_DSA_SHAKE_256", "", 4096, nil},
 		{"ML_DSA_SHAKE_256", "DIGEST", 32, &fault{kms.ValidationException, "MessageType DIGEST is not valid for algorithm ML_DSA_SHAKE_256."}},
+		{"ML_DSA_SHAKE_256", "EXTERNAL_MU", 64, nil},
+		{"ML_DSA_SHAKE_256", "EXTERNAL_MU", 63, &fault{kms.ValidationException, "Digest is invalid length for algorithm ML_DSA_SHAKE_256."}},
+		{"ML_DSA_SHAKE_256", "EXTERNAL_MU", 4096, &fault{kms.ValidationException, "Digest is invalid length for algorithm ML_DSA_SHAKE_256."}},
 		{"SM2DSA", "DIGEST", 32, nil},
+		{"SM2DSA", "EXTERNAL_MU", 64, &fault{kms.ValidationException, "MessageType EXTERNAL_MU is not valid for algorithm SM2DSA."}},
 	} {
 		input, err := signInput(signingRequest{algorithm: c.algorithm, messageType: c.messageType, message: make([]byte, c.size)})
 		switch {
@@ -92,6 +112,8 @@ func testMessageTypes(t *testing.T, k *keyring) {
 			t.Errorf("%s %s: %v", c.algorithm, c.messageType, err)
 		case input.Digest != (c.algorithm == "SM2DSA"): // Ed25519ph hashes the digest once more
 			t.Errorf("%s %s: digest %t", c.algorithm, c.messageType, input.Digest)
+		case input.ExternalMu != (c.messageType == "EXTERNAL_MU"):
+			t.Errorf("%s %s: mu %t", c.algorithm, c.messageType, input.ExternalMu)
 		}
 	}
 }
@@ -138,6 +160,34 @@ func testSizes(t *testing.T, k *keyring) {
 
 	testNumberOfBytes(t, k)
 	testOAEPSizes(t, k)
+	testSM2Sizes(t, k)
+}
+
+// testSM2Sizes goes to the longest plaintext that SM2PKE takes (API reference, Encrypt) and beyond.
+func testSM2Sizes(t *testing.T, k *keyring) {
+	if !hsmtest.Has(hsmtest.SM2) {
+		return // testAlgorithms sees to what is said instead
+	}
+	key := k.key("SM2", encryptDecrypt)
+	for _, n := range []int{1, 1024, 1025, 4096} {
+		plaintext := bytes.Repeat([]byte{0xa5}, n)
+		encrypt := in{"KeyId": key.KeyId, "Plaintext": plaintext, "EncryptionAlgorithm": "SM2PKE"}
+		if n > 1024 {
+			k.refused("Encrypt", encrypt, validation("Algorithm SM2PKE and key spec SM2 cannot encrypt data larger than 1024 bytes."))
+			continue
+		}
+		blob := k.allowed("Encrypt", encrypt).(*kms.EncryptResponse).CiphertextBlob
+		request := in{"KeyId": key.KeyId, "CiphertextBlob": blob, "EncryptionAlgorithm": "SM2PKE"}
+		if out := k.allowed("Decrypt", request).(*kms.DecryptResponse); !bytes.Equal(out.Plaintext, plaintext) {
+			t.Errorf("SM2PKE: %d bytes do not come back", n)
+		}
+		request["CiphertextBlob"] = blob[:len(blob)-1]
+		k.refused("Decrypt", request, fault{kms.InvalidCiphertextException, ""})
+		request["CiphertextBlob"] = append(blob[:len(blob)-1:len(blob)-1], blob[len(blob)-1]^1)
+		k.refused("Decrypt", request, fault{kms.InvalidCiphertextException, ""})
+		request["EncryptionContext"] = in{"a": "b"}
+		k.refused("Decrypt", request, validation("EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs."))
+	}
 }
 
 // testNumberOfBytes is about the sizes of data keys and random bytes.
@@ -233,7 +283,19 @@ func testDataKeyPairs(t *testing.T, k *keyring) {
 		k.refused("Decrypt", in{"CiphertextBlob": blob}, fault{kms.InvalidCiphertextException, ""})
 		return k.must("Decrypt", in{"CiphertextBlob": blob, "EncryptionContext": context}).(*kms.DecryptResponse).Plaintext
 	}
-	for _, spec := range []string{"RSA_2048", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519"} {
+	pairs := []string{"RSA_2048", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521"}
+	lacking := map[string]string{}
+	for _, row := range kindRows() {
+		if !slices.Contains([]string{"ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519", "SM2", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"}, row.spec) || row.kind == (kind{"SM2", signVerify}) {
+			continue
+		}
+		if row.lacking != "" {
+			lacking[row.spec] = row.lacking
+		} else if !slices.Contains(pairs, row.spec) {
+			pairs = append(pairs, row.spec)
+		}
+	}
+	for _, spec := range pairs {
 		out := k.allowed("GenerateDataKeyPair", request(spec)).(*kms.GenerateDataKeyPairResponse)
 		wantMembers(t, spec, out, map[string]any{"PrivateKeyCiphertextBlob": out.PrivateKeyCiphertextBlob, "PrivateKeyPlaintext": out.PrivateKeyPlaintext,
 			"PublicKey": out.PublicKey, "KeyId": key.Arn, "KeyPairSpec": spec, "KeyMaterialId": key.CurrentKeyMaterialId})
@@ -242,14 +304,14 @@ func testDataKeyPairs(t *testing.T, k *keyring) {
 		}
 		wantPair(t, spec, out.PrivateKeyPlaintext, out.PublicKey)
 	}
-	for _, spec := range []string{"ECC_NIST_P256", "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519"} {
+	for _, spec := range pairs[1:] {
 		out := k.allowed("GenerateDataKeyPairWithoutPlaintext", request(spec)).(*kms.GenerateDataKeyPairWithoutPlaintextResponse)
 		wantMembers(t, spec, out, map[string]any{"PrivateKeyCiphertextBlob": out.PrivateKeyCiphertextBlob, "PublicKey": out.PublicKey,
 			"KeyId": key.Arn, "KeyPairSpec": spec, "KeyMaterialId": key.CurrentKeyMaterialId})
 		wantPair(t, spec, open(out.PrivateKeyCiphertextBlob), out.PublicKey)
 	}
 	for _, op := range []string{"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"} {
-		for spec, mechanism := range map[string]string{"SM2": "SM2", "ML_KEM_512": "CKM_ML_KEM", "ML_KEM_768": "CKM_ML_KEM", "ML_KEM_1024": "CKM_ML_KEM"} {
+		for spec, mechanism := range lacking {
 			for _, r := range []in{request(spec), dryRun(request(spec))} {
 				_, err := k.invoke(op, r)
 				if got := kms.AsError(err); got.Code != kms.UnsupportedOperationException || !strings.Contains(got.Message, mechanism) {
@@ -267,7 +329,10 @@ func testDataKeyPairs(t *testing.T, k *keyring) {
 func wantPair(t testing.TB, spec string, private, public []byte) {
 	t.Helper()
 	wantPublicKey(t, spec, public)
-	if spec == "ECC_SECG_P256K1" { // the standard library lacks the curve; the private key holds the point
+	switch {
+	case strings.HasPrefix(spec, "ML_KEM"): // the standard library reads no PKCS #8 of these; package hsm asks OpenSSL
+		return
+	case spec == "ECC_SECG_P256K1", spec == "SM2": // the standard library lacks the curve; the private key holds the point
 		if !bytes.Contains(private, public[len(public)-65:]) {
 			t.Errorf("%s: the private key does not name its public key", spec)
 		}

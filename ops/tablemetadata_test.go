@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -184,6 +185,30 @@ func wantPublicKey(t testing.TB, spec string, der []byte) {
 		const head = "\x30\x56\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x0a\x03\x42\x00\x04"
 		if len(der) != 88 || !strings.HasPrefix(string(der), head) {
 			t.Errorf("%s: public key %x", spec, der)
+		}
+		return
+	}
+	// Nor does it read these: the algorithm with its curve or parameter set, and the length (GB/T
+	// 32918.5, RFC 9881, RFC 9935).
+	for name, want := range map[string]struct {
+		oid  string
+		size int
+	}{
+		"SM2":       {"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d", 65},
+		"ML_DSA_44": {"\x60\x86\x48\x01\x65\x03\x04\x03\x11", 1312}, "ML_DSA_65": {"\x60\x86\x48\x01\x65\x03\x04\x03\x12", 1952},
+		"ML_DSA_87": {"\x60\x86\x48\x01\x65\x03\x04\x03\x13", 2592}, "ML_KEM_512": {"\x60\x86\x48\x01\x65\x03\x04\x04\x01", 800},
+		"ML_KEM_768": {"\x60\x86\x48\x01\x65\x03\x04\x04\x02", 1184}, "ML_KEM_1024": {"\x60\x86\x48\x01\x65\x03\x04\x04\x03", 1568},
+	} {
+		if name != spec {
+			continue
+		}
+		var info struct {
+			Algorithm asn1.RawValue
+			Key       asn1.BitString
+		}
+		if rest, err := asn1.Unmarshal(der, &info); err != nil || len(rest) != 0 || len(info.Key.Bytes) != want.size ||
+			!strings.HasSuffix(string(info.Algorithm.Bytes), want.oid) {
+			t.Errorf("%s: public key %x (%v)", spec, der, err)
 		}
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -50,10 +51,10 @@ type kindRow struct {
 	kind
 	member     string   // the member of KeyMetadata that lists the algorithms
 	algorithms []string // in AWS's order
-	// lacking is what a message about a token without such keys names, for the specs that SoftHSM
-	// 2.6.1 does not have.
+	// lacking is what a message about a token without such keys names, where the one that the tests
+	// run on has none.
 	lacking string
-	// withoutPH: SoftHSM 2.6.1 does not have the prehashed variant of Ed25519.
+	// withoutPH: the token does not have the prehashed variant of Ed25519.
 	withoutPH bool
 }
 
@@ -90,7 +91,17 @@ func kindRows() []kindRow {
 	rsa := []string{"RSASSA_PKCS1_V1_5_SHA_256", "RSASSA_PKCS1_V1_5_SHA_384", "RSASSA_PKCS1_V1_5_SHA_512",
 		"RSASSA_PSS_SHA_256", "RSASSA_PSS_SHA_384", "RSASSA_PSS_SHA_512"}
 	ecdh := []string{"ECDH"}
-	const noDSA, noKEM, noSM2 = "CKM_ML_DSA", "CKM_ML_KEM", "SM2"
+	without := func(what hsmtest.Need, name string) string {
+		if hsmtest.Has(what) {
+			return ""
+		}
+		return name
+	}
+	noDSA, noKEM := without(hsmtest.MLDSA, "CKM_ML_DSA"), without(hsmtest.MLKEM, "CKM_ML_KEM")
+	noSM2, noSM2DSA := without(hsmtest.SM2, "CKM_EC_KEY_PAIR_GEN"), without(hsmtest.SM2DSA, "x-kms11-sm2dsa")
+	if noSM2 != "" {
+		noSM2DSA = noSM2
+	}
 	mlDSA, mlKEM := []string{"ML_DSA_SHAKE_256"}, []string{"ML_KEM"}
 	return []kindRow{
 		{kind: kind{symmetricDefault, encryptDecrypt}, member: enc, algorithms: []string{symmetricDefault}},
@@ -106,8 +117,10 @@ func kindRows() []kindRow {
 		{kind: kind{"ECC_NIST_P256", keyAgreement}, member: agree, algorithms: ecdh},
 		{kind: kind{"ECC_NIST_P384", keyAgreement}, member: agree, algorithms: ecdh},
 		{kind: kind{"ECC_NIST_P521", keyAgreement}, member: agree, algorithms: ecdh},
-		{kind: kind{"ECC_SECG_P256K1", signVerify}, member: sig, algorithms: []string{"ECDSA_SHA_256"}},
-		{kind: kind{"ECC_NIST_EDWARDS25519", signVerify}, member: sig, algorithms: []string{"ED25519_SHA_512", "ED25519_PH_SHA_512"}, withoutPH: true},
+		{kind: kind{"ECC_SECG_P256K1", signVerify}, member: sig, algorithms: []string{"ECDSA_SHA_256"},
+			lacking: without(hsmtest.Secp256k1, "CKM_EC_KEY_PAIR_GEN")},
+		{kind: kind{"ECC_NIST_EDWARDS25519", signVerify}, member: sig, algorithms: []string{"ED25519_SHA_512", "ED25519_PH_SHA_512"},
+			withoutPH: !hsmtest.Has(hsmtest.Ed25519ph), lacking: without(hsmtest.Ed25519, "CKM_EC_EDWARDS_KEY_PAIR_GEN")},
 		{kind: kind{"HMAC_224", generateVerify}, member: mac, algorithms: []string{"HMAC_SHA_224"}},
 		{kind: kind{"HMAC_256", generateVerify}, member: mac, algorithms: []string{"HMAC_SHA_256"}},
 		{kind: kind{"HMAC_384", generateVerify}, member: mac, algorithms: []string{"HMAC_SHA_384"}},
@@ -119,7 +132,7 @@ func kindRows() []kindRow {
 		{kind: kind{"ML_KEM_768", encapsulate}, member: kem, algorithms: mlKEM, lacking: noKEM},
 		{kind: kind{"ML_KEM_1024", encapsulate}, member: kem, algorithms: mlKEM, lacking: noKEM},
 		{kind: kind{"SM2", encryptDecrypt}, member: enc, algorithms: []string{"SM2PKE"}, lacking: noSM2},
-		{kind: kind{"SM2", signVerify}, member: sig, algorithms: []string{"SM2DSA"}, lacking: noSM2},
+		{kind: kind{"SM2", signVerify}, member: sig, algorithms: []string{"SM2DSA"}, lacking: noSM2DSA},
 		{kind: kind{"SM2", keyAgreement}, member: agree, algorithms: ecdh, lacking: noSM2},
 	}
 }
@@ -225,7 +238,7 @@ func wrongUsage(key *kms.KeyMetadata, op string) fault {
 
 // dryRuns are the operations of these tables that take DryRun (API reference).
 func dryRuns() []string {
-	return []string{"Decrypt", "DeriveSharedSecret", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
+	return []string{"Decapsulate", "Decrypt", "DeriveSharedSecret", "Encapsulate", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
 		"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "ReEncrypt",
 		"Sign", "Verify", "VerifyMac"}
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what `make test` and `make run` need and the machine lacks: SoftHSM2, a C compiler (the
-# PKCS#11 binding is cgo) and OpenSSL, against which tests check what the token makes. Does
-# nothing, and needs no rights, where all are there.
+# PKCS#11 binding is cgo), OpenSSL, against which tests check what the token makes, OpenSC's
+# pkcs11-tool, as the owner of an HSM uses it, and curl, which signs requests to the XKS proxy. Does nothing, and needs no rights, where all are there.
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -35,28 +35,31 @@ openssl=
 have_softhsm && have softhsm2-util || softhsm=softhsm2
 have_compiler || compiler="gcc libc6-dev"
 have openssl || openssl=openssl
-if [ -z "$softhsm$compiler$openssl" ]; then
+clients=
+have pkcs11-tool || clients=opensc
+have curl || clients="$clients curl"
+if [ -z "$softhsm$compiler$openssl$clients" ]; then
 	exit 0
 fi
 
 if have apt-get; then
 	sudo=
 	if [ "$(id -u)" -ne 0 ]; then
-		have sudo || { echo "deps: become root and run: apt-get install $softhsm $compiler $openssl" >&2; exit 1; }
+		have sudo || { echo "deps: become root and run: apt-get install $softhsm $compiler $openssl $clients" >&2; exit 1; }
 		sudo=sudo
 	fi
-	echo "deps: installing with apt-get: $softhsm $compiler $openssl"
+	echo "deps: installing with apt-get: $softhsm $compiler $openssl $clients"
 	$sudo apt-get update -qq
 	# shellcheck disable=SC2086 # package names are to be split
-	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $softhsm $compiler $openssl
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $softhsm $compiler $openssl $clients
 	exit 0
 fi
 cat >&2 <<MISSING
-deps: these are missing and this system has no apt-get: ${softhsm:+SoftHSM2 }${compiler:+a C compiler }${openssl:+OpenSSL}
-  Fedora, RHEL:  dnf install softhsm gcc openssl
-  Alpine:        apk add softhsm gcc musl-dev openssl
-  Arch:          pacman -S softhsm gcc openssl
-  macOS:         brew install softhsm openssl && xcode-select --install
+deps: these are missing and this system has no apt-get: ${softhsm:+SoftHSM2 }${compiler:+a C compiler }${openssl:+OpenSSL }$clients
+  Fedora, RHEL:  dnf install softhsm gcc openssl opensc curl
+  Alpine:        apk add softhsm gcc musl-dev openssl opensc curl
+  Arch:          pacman -S softhsm gcc openssl opensc curl
+  macOS:         brew install softhsm openssl opensc curl && xcode-select --install
 A SoftHSM2 that is elsewhere is named by SOFTHSM2_MODULE=/path/to/libsofthsm2.so
 MISSING
 exit 1

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/attest"
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/keystore/boltengine"
@@ -26,13 +27,18 @@ type backend struct {
 	engine  keystore.Engine
 	store   *keystore.Store
 	lock    *os.File
-	tlsKey  *hsm.TLSKey
-	made    ops.AccessKey // the administrator's, if this process made it
-	later   laterTokens
+	// tlsKeys are the keys of certificates that are in tokens.
+	tlsKeys   []*hsm.TLSKey
+	xksTokens []*hsm.Token  // with key objects of the XKS proxy, beside the domain's
+	made      ops.AccessKey // the administrator's, if this process made it
+	later     laterTokens
 
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
 	services    []ops.ServiceIdentity
+	trail       *audit.Trail
+	clusters    []ops.Cluster
+	proxies     ops.ExternalProxies
 }
 
 // lockData makes the data directory if it is missing and keeps a second server out of it, from
@@ -73,7 +79,12 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 	for _, warning := range uri.Warnings() {
 		log.Warn(warning, "token", uri.String())
 	}
-	return hsm.OpenToken(ctx, hsm.Config{
+	return hsm.OpenToken(ctx, tokenConfig(c, uri, log))
+}
+
+// tokenConfig is how the settings have a token used.
+func tokenConfig(c Config, uri hsm.URI, log *slog.Logger) hsm.Config {
+	return hsm.Config{
 		URI:         uri,
 		Sessions:    c.Sessions,
 		Handles:     c.Handles,
@@ -88,7 +99,7 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 		CallLimit:  time.Duration(c.Limits.Call) * time.Second,
 		PairLimit:  time.Duration(c.Limits.Pair) * time.Second,
 		LeakBudget: c.Limits.Leak << 20,
-	})
+	}
 }
 
 func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
@@ -178,6 +189,9 @@ func firstAccount(ctx context.Context, store *keystore.Store, partition, only st
 				if err != nil {
 					return "", err
 				}
+				if only != "" {
+					return account, nil
+				}
 				if first == "" || user.Created.Before(created) {
 					first, created = account, user.Created
 				}
@@ -222,6 +236,9 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Quotas:      c.Quotas.quotas(),
 		Services:    b.services,
 		OpenToken:   b.opener(c, log),
+		Audit:       b.trail,
+		Clusters:    b.clusters,
+		Proxies:     b.proxies,
 	}
 	if b.issuers != nil {
 		config.WebIdentities = b.issuers
@@ -232,6 +249,9 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 // close releases what is open, in the reverse order of opening.
 func (b *backend) close() error {
 	var errs []error
+	if b.trail != nil {
+		errs = append(errs, b.trail.Close())
+	}
 	if b.store != nil {
 		errs = append(errs, b.store.Close())
 	}
@@ -243,11 +263,11 @@ func (b *backend) close() error {
 		errs = append(errs, b.domain.Close())
 	}
 	errs = append(errs, b.later.close())
-	for _, token := range b.tokens {
+	for _, token := range append(b.tokens, b.xksTokens...) {
 		errs = append(errs, token.Close())
 	}
-	if b.tlsKey != nil {
-		errs = append(errs, b.tlsKey.Close())
+	for _, key := range b.tlsKeys {
+		errs = append(errs, key.Close())
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())

@@ -80,6 +80,12 @@ type Config struct {
 	Quotas QuotasConfig `yaml:"quotas"`
 	// Services are the services that use keys for the accounts they serve.
 	Services []ServiceConfig `yaml:"services"`
+	// KeyStores is what custom key stores may be made of.
+	KeyStores KeyStoresConfig `yaml:"keystores"`
+	// XKS is the external key store proxy.
+	XKS XKSConfig `yaml:"xks"`
+	// Audit says how the audit trail is kept.
+	Audit AuditConfig `yaml:"audit"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -122,6 +128,7 @@ func defaultConfig() Config {
 		Data:   "kms11-data",
 		Listen: "127.0.0.1:8080",
 		Region: "us-east-1",
+		Audit:  AuditConfig{Mode: "strict"},
 		Log:    LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -134,13 +141,21 @@ func loadConfig(file string, environment func(string) (string, bool)) (Config, e
 		if err != nil {
 			return config, fmt.Errorf("config: %w", err)
 		}
-		decoder := yaml.NewDecoder(bytes.NewReader(text))
-		decoder.KnownFields(true)
-		if err := decoder.Decode(&config); err != nil && !errors.Is(err, io.EOF) {
+		if err := decodeYAML(text, &config); err != nil {
 			return config, fmt.Errorf("config: %s: %s", file, oneLine(err))
 		}
 	}
 	return config, override(reflect.ValueOf(&config).Elem(), "KMS11", environment)
+}
+
+// decodeYAML reads YAML of which every field is known.
+func decodeYAML(text []byte, into any) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // override sets each field for which the environment has a variable.
@@ -158,13 +173,16 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		if !set {
 			continue
 		}
-		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.String {
-			return fmt.Errorf("config: environment variable %s: this setting comes from the configuration file only", name)
-		}
 		var err error
 		if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
 			if err := u.UnmarshalText([]byte(text)); err != nil {
 				return fmt.Errorf("config: environment variable %s: %w", name, err)
+			}
+			continue
+		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
+			if err := decodeYAML([]byte(text), field.Addr().Interface()); err != nil {
+				return fmt.Errorf("config: environment variable %s: %s", name, oneLine(err))
 			}
 			continue
 		}
@@ -253,7 +271,7 @@ func (c *Config) check() error {
 	if err := c.MTLS.check(c.TLS.Certificate != ""); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	if err := errors.Join(c.Quotas.check(), checkServices(c.Services)); err != nil {
+	if err := errors.Join(c.Quotas.check(), checkServices(c.Services), c.Audit.check()); err != nil {
 		return err
 	}
 	loopback, err := isLoopback(c.Listen)
@@ -265,7 +283,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return nil
+	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.

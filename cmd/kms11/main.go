@@ -22,6 +22,7 @@ const (
 	exitUsage    = 2 // wrong arguments or settings
 	exitToken    = 3 // the token cannot be reached, refuses the PIN or lacks what is needed
 	exitMismatch = 4 // token and keystore are incomplete or do not belong together
+	exitAudit    = 5 // the audit trail is not whole
 )
 
 func main() {
@@ -52,8 +53,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		CommandNotFound: func(c *cli.Context, name string) {
 			fmt.Fprintf(stderr, "kms11: no command %q: see kms11 help\n", name)
 		},
-		Description: "Exit codes: 0 success, 1 failure, 2 wrong arguments or settings, 3 token not usable, 4 token and keystore do not fit together.",
-		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), iamGroup(), hsmCommand(), policyCommand(), versionCommand()}),
+		Description: "Exit codes: 0 success, 1 failure, 2 wrong arguments or settings, 3 token not usable, 4 token and keystore do not fit together, 5 the audit trail is not whole.",
+		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), iamGroup(), auditCommand(), hsmCommand(), policyCommand(), xksCommand(), versionCommand()}),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("no command %q: see kms11 help", c.Args().First())}
@@ -99,7 +100,10 @@ func exitCode(err error) int {
 	var usage usageError
 	var mismatch mismatchError
 	var unopened tokenError
+	var altered auditError
 	switch {
+	case errors.As(err, &altered):
+		return exitAudit
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &mismatch), errors.Is(err, hsm.ErrWrongToken), errors.Is(err, keystore.ErrTampered), errors.Is(err, boltengine.ErrDamaged):

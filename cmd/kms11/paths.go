@@ -16,6 +16,7 @@ type paths struct {
 	tokenDir    string
 	userPIN     string
 	soPIN       string
+	audit       string // the audit trail, unless another directory is configured
 	unfinished  string // stands while token and keystore are being made
 }
 
@@ -35,6 +36,7 @@ func pathsOf(data string) (paths, error) {
 		tokenDir:    in("token", "objects"),
 		userPIN:     in("token", "user.pin"),
 		soPIN:       in("token", "so.pin"),
+		audit:       in("audit"),
 		unfinished:  in("unfinished"),
 	}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kms11/kms11/api"
 	"github.com/kms11/kms11/oidc"
 	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/xks"
 )
 
 // shutdownTimeout is how long requests under way may take after a signal to stop.
@@ -59,11 +60,25 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if b.services, err = openServices(c.Services); err != nil {
 		return err
 	}
+	if err := b.openKeyStores(c, log); err != nil {
+		return usageError{fmt.Errorf("config: keystores: %w", err)}
+	}
 	tlsConfig, err := b.openTLS(c.TLS, c.MTLS)
 	if err != nil {
 		return err
 	}
+	xksTLS, err := b.openXKSTLS(c)
+	if err != nil {
+		return err
+	}
 	created, err := b.start(ctx, &c, p, log)
+	if err != nil {
+		return err
+	}
+	if b.issuers, err = oidc.New(providers(c.OIDC, c.Account), nil); err != nil {
+		return usageError{fmt.Errorf("config: oidc: %w", err)}
+	}
+	service, err := b.audited(ctx, c, p, log)
 	if err != nil {
 		return err
 	}
@@ -76,10 +91,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := updateAdminEnv(p.adminEnv, c.Region, address); err != nil {
 		return err
 	}
-	if b.issuers, err = oidc.New(providers(c.OIDC, c.Account), nil); err != nil {
-		return usageError{fmt.Errorf("config: oidc: %w", err)}
-	}
-	service := b.service(c, log)
+	defer func() { err = errors.Join(err, service.CloseKeyStores()) }()
 	stopIdentities, err := followIdentities(ctx, c.Identities, service, log)
 	if err != nil {
 		return err
@@ -89,7 +101,16 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	defer background(b.awaitRegions(c, service, log))()
 	defer background(service.RunRotations)()
 	defer background(service.ReportOrphans)()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version)
+	proxy, err := b.openXKS(ctx, c, service, log)
+	if err != nil {
+		return err
+	}
+	stopXKS, err := serveXKS(c, proxy, xksTLS, log)
+	if err != nil {
+		return err
+	}
+	defer stopXKS()
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy))
 	if err != nil {
 		return err
 	}

@@ -83,13 +83,15 @@ func (b *backend) tokenCertificate(c TLSConfig) (tls.Certificate, error) {
 	if err != nil {
 		return certificate, err
 	}
-	if b.tlsKey, err = hsm.OpenTLSKey(uri); err != nil {
+	key, err := hsm.OpenTLSKey(uri)
+	if err != nil {
 		return certificate, err
 	}
-	if !samePublicKey(certificate.Leaf.PublicKey, b.tlsKey.Public()) {
+	b.tlsKeys = append(b.tlsKeys, key)
+	if !samePublicKey(certificate.Leaf.PublicKey, key.Public()) {
 		return certificate, errors.New("the key in the token is not the certificate's")
 	}
-	certificate.PrivateKey = b.tlsKey
+	certificate.PrivateKey = key
 	return certificate, nil
 }
 

@@ -1,4 +1,5 @@
-// Package hsmtest gives tests their own SoftHSM2 tokens.
+// Package hsmtest gives tests their own tokens: of SoftHSM2, or of the kind that the environment
+// variable KMS11_HSMTEST names, as `make test-tokens` does.
 //
 // SoftHSM2 reads SOFTHSM2_CONF once, at C_Initialize, so a test process has one token directory:
 // Main makes it, before any test runs, and removes it afterwards. Each test then makes tokens of
@@ -84,16 +85,38 @@ func TokenDir(t testing.TB) string {
 	return filepath.Join(filepath.Dir(conf), "tokens")
 }
 
-// NewURI makes a fresh token and gives the URI that opens it.
+// NewURI makes a fresh token and gives the URI that opens it. What a URI names lives until the test
+// ends.
 func NewURI(t testing.TB) hsm.URI {
 	t.Helper()
-	return NewURIOf(t, Module(t))
+	TokenDir(t)
+	return parse(t, theKind().uri(t))
 }
 
-// NewURIOf is NewURI for another library than Module's that is SoftHSM2 in the end.
+// NewURIOf is NewURI for a library that is SoftHSM2 in the end.
 func NewURIOf(t testing.TB, module string) hsm.URI {
 	t.Helper()
 	TokenDir(t)
+	return parse(t, newSoftHSMOf(t, module))
+}
+
+func parse(t testing.TB, text string) hsm.URI {
+	t.Helper()
+	uri, err := hsm.ParseURI(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+// newSoftHSM makes a token of SoftHSM2.
+func newSoftHSM(t testing.TB) string {
+	t.Helper()
+	return newSoftHSMOf(t, Module(t))
+}
+
+func newSoftHSMOf(t testing.TB, module string) string {
+	t.Helper()
 	random := make([]byte, 6)
 	_, _ = rand.Read(random) // crypto/rand never fails
 	label := "test " + hex.EncodeToString(random)
@@ -101,12 +124,7 @@ func NewURIOf(t testing.TB, module string) hsm.URI {
 	if err := hsm.InitToken(module, label, pin, pin); err != nil {
 		t.Fatalf("make a SoftHSM2 token: %v", err)
 	}
-	uri, err := hsm.ParseURI("pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") +
-		"?module-path=" + module + "&pin-source=env:" + pinVariable)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uri
+	return "pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") + "?module-path=" + module + "&pin-source=env:" + pinVariable
 }
 
 // Open opens the token that c names, until the test ends.

@@ -34,6 +34,14 @@ type bareRequest struct {
 	Plaintext         []byte
 	Message           []byte
 	EncryptionContext map[string]string
+	RequestMetadata   map[string]string // of an XKS request
+}
+
+// bareXKSAnswer is an answer of XKS's Encrypt.
+type bareXKSAnswer struct {
+	Ciphertext           []byte `json:"ciphertext"`
+	InitializationVector []byte `json:"initializationVector"`
+	AuthenticationTag    []byte `json:"authenticationTag"`
 }
 
 // bareCalls are the bare paths by the name of their floor.
@@ -53,6 +61,12 @@ func bareCalls() map[string]bareCall {
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
 			func(b []byte) any {
 				return kms.EncryptResponse{CiphertextBlob: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
+			}},
+		"bare-xks": {kms.KeySpecSymmetricDefault,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
+			func(b []byte) any {
+				const iv, tag = 12, 16
+				return bareXKSAnswer{Ciphertext: b[iv : len(b)-tag], InitializationVector: b[:iv], AuthenticationTag: b[len(b)-tag:]}
 			}},
 		"bare-p256": {kms.KeySpecEccNistP256,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Sign(p256, in.Message) }, signature(p256)},

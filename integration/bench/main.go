@@ -6,6 +6,8 @@
 //	make bench                                       # everything, five interleaved rounds
 //	go run ./integration/bench -only encrypt,bare    # some of it
 //	go run ./integration/bench -keys 10000           # what many keys cost
+//	go run ./integration/bench -xks                  # the external key store proxy
+//	go run ./integration/bench -xks -sustain 60s     # 1,800 requests a second for a minute
 //
 // Each floor runs in a process of its own: this program again, with the environment variable
 // KMS11_BENCH_FLOOR naming the floor.
@@ -33,11 +35,16 @@ const floorEnv = "KMS11_BENCH_FLOOR"
 type options struct {
 	binary      string
 	serveArgs   []string
+	audit       string // mode of the trail
 	rounds      int
 	requests    int
 	concurrency []int
 	only        []string // nil for all
 	keys        int      // 0: the plain benchmark
+	xks         bool
+	xksKeys     []int
+	sustain     time.Duration // 0: no sustained load
+	rate        int           // of the sustained load, requests a second
 	json        string
 }
 
@@ -71,10 +78,15 @@ func parseFlags(args []string) (options, error) {
 		only        = set.String("only", "", "measure these alone, a list of: "+strings.Join(subjectNames(), ", "))
 		serveArgs   = set.String("serve-args", "", "more arguments for kms11 serve, separated by spaces")
 	)
+	set.StringVar(&opts.audit, "audit", "async", "mode of the server's audit trail: async or strict")
 	set.StringVar(&opts.binary, "server", "bin/kms11", "the kms11 binary")
 	set.IntVar(&opts.rounds, "rounds", 5, "rounds, of whose figures the median counts")
 	set.IntVar(&opts.requests, "requests", 5000, "requests in each window of a round")
 	set.IntVar(&opts.keys, "keys", 0, "measure Encrypt over this many keys instead, and over 10")
+	set.BoolVar(&opts.xks, "xks", false, "measure the external key store proxy instead")
+	xksKeys := set.String("xks-keys", "1,100,1000", "with -xks: how many key objects there are in the token, an ascending list")
+	set.DurationVar(&opts.sustain, "sustain", 0, "with -xks: only load the proxy at -rate for this long")
+	set.IntVar(&opts.rate, "rate", 1800, "with -sustain: requests a second")
 	set.StringVar(&opts.json, "json", "", "also write all figures to this file")
 	if err := set.Parse(args); err != nil {
 		return opts, err
@@ -90,12 +102,22 @@ func parseFlags(args []string) (options, error) {
 	if *only != "" {
 		opts.only = strings.Split(*only, ",")
 	}
+	for field := range strings.SplitSeq(*xksKeys, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 || len(opts.xksKeys) > 0 && n <= opts.xksKeys[len(opts.xksKeys)-1] {
+			return opts, fmt.Errorf("-xks-keys %q is not an ascending list of numbers", *xksKeys)
+		}
+		opts.xksKeys = append(opts.xksKeys, n)
+	}
 	for _, name := range opts.only {
 		if !slices.Contains(subjectNames(), name) {
 			return opts, fmt.Errorf("-only: %q is none of %s", name, strings.Join(subjectNames(), ", "))
 		}
 	}
-	if set.NArg() > 0 || opts.rounds < 1 || opts.requests < 1 || opts.keys < 0 {
+	if opts.audit != "async" && opts.audit != "strict" {
+		return opts, fmt.Errorf("-audit: %q is not async or strict", opts.audit)
+	}
+	if set.NArg() > 0 || opts.rounds < 1 || opts.requests < 1 || opts.keys < 0 || opts.rate < 1 {
 		return opts, errors.New("arguments out of range; see -help")
 	}
 	return opts, nil
@@ -119,7 +141,9 @@ func run(opts options) error {
 	}
 
 	report := newReport(opts)
-	if opts.keys > 0 {
+	if opts.xks {
+		report.XKS, err = measureXKS(ctx, opts, dir)
+	} else if opts.keys > 0 {
 		report.Keys, err = measureKeys(ctx, opts, dir)
 	} else {
 		report.Results, err = measureAll(ctx, opts, dir)

@@ -210,6 +210,7 @@ var algorithmOf = map[string]string{"sign-pss": "RSASSA_PSS_SHA_256"}
 func bodyFor(operation, keyID string) string {
 	return map[string]string{
 		"Encrypt":         encryptBody(keyID),
+		"xks-encrypt":     xksEncryptBody(""),
 		"GenerateDataKey": `{"KeyId":"` + keyID + `","KeySpec":"AES_256"}`,
 		"DescribeKey":     `{"KeyId":"` + keyID + `"}`,
 		"Sign":            `{"KeyId":"` + keyID + `","Message":"` + plaintext64 + `","SigningAlgorithm":"` + signingAlgorithm + `"}`,

@@ -27,15 +27,17 @@ type Report struct {
 	CPUs     int           `json:"cpus"`
 	Rounds   int           `json:"rounds"`
 	Requests int           `json:"requests"`
+	Audit    string        `json:"audit"` // mode of the server's trail
 	Results  []*Result     `json:"results,omitempty"`
 	Ratios   []Ratio       `json:"ratios,omitempty"`
 	Keys     []*KeysResult `json:"keys,omitempty"`
+	XKS      *XKSReport    `json:"xks,omitempty"`
 }
 
 func newReport(opts options) *Report {
 	return &Report{
 		Time: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		CPUs: runtime.NumCPU(), Rounds: opts.rounds, Requests: opts.requests,
+		CPUs: runtime.NumCPU(), Rounds: opts.rounds, Requests: opts.requests, Audit: opts.audit,
 	}
 }
 
@@ -72,8 +74,12 @@ func (r *Report) writeJSON(file string) error {
 // print writes the tables for a person.
 func (r *Report) print(w io.Writer) {
 	fmt.Fprintf(w, "Server CPU time per request (user and system, µs) and requests per second.\n"+
-		"Median of %d rounds of %d requests; %s, %d CPUs shared with the client, %s.\n\n",
-		r.Rounds, r.Requests, r.Platform, r.CPUs, r.Go)
+		"Median of %d rounds of %d requests; %s, %d CPUs shared with the client, %s; audit mode %s.\n\n",
+		r.Rounds, r.Requests, r.Platform, r.CPUs, r.Go, r.Audit)
+	if r.XKS != nil {
+		r.XKS.print(w)
+		return
+	}
 	if r.Keys != nil {
 		r.printKeys(w)
 		return

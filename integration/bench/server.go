@@ -17,6 +17,7 @@ import (
 type server struct {
 	*process
 	binary  string
+	audit   string
 	args    []string
 	dir     string // for its data, home and log
 	address string
@@ -35,7 +36,7 @@ func newServer(ctx context.Context, opts options, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{binary: opts.binary, args: opts.serveArgs, dir: dir, address: listener.Addr().String()}
+	s := &server{binary: opts.binary, audit: opts.audit, args: opts.serveArgs, dir: dir, address: listener.Addr().String()}
 	if err := listener.Close(); err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func newServer(ctx context.Context, opts options, dir string) (*server, error) {
 // start starts the process, without waiting until it answers.
 func (s *server) start(ctx context.Context) error {
 	args := append([]string{"serve", "--data", filepath.Join(s.dir, "data"), "--listen", s.address}, s.args...)
-	p, err := startProcess(ctx, "kms11", s.dir, environment("HOME="+s.dir), s.binary, args...)
+	p, err := startProcess(ctx, "kms11", s.dir, environment("HOME="+s.dir, "KMS11_AUDIT_MODE="+s.audit), s.binary, args...)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w (`make build` makes it)", err)
 	}

@@ -16,7 +16,7 @@ func ServerEnv(t testing.TB) []string {
 		"HOME=" + t.TempDir(),
 		"GORACE=atexit_sleep_ms=0", // else a process with the race detector takes a second to end
 	}
-	for _, name := range []string{"PATH", "TMPDIR", "SOFTHSM2_MODULE", "SOFTHSM2_CONF"} {
+	for _, name := range []string{"PATH", "TMPDIR", "SOFTHSM2_MODULE", "SOFTHSM2_CONF", "PKCS11SPY", "PKCS11SPY_OUTPUT"} {
 		if value, set := os.LookupEnv(name); set {
 			env = append(env, name+"="+value)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -75,7 +76,7 @@ func textRule(shape *shape) string {
 	fields := limits(shape)
 	if shape.Pattern != "" {
 		fields += fmt.Sprintf(", pattern: %s, compiled: regexp.MustCompile(%s)",
-			literal(shape.Pattern), literal(re2(shape.Pattern)))
+			literal(shape.Pattern), literal(re2(cmp.Or(shape.Accepts, shape.Pattern))))
 	}
 	if len(shape.Enum) > 0 {
 		fields += ", values: []string{"

@@ -33,6 +33,7 @@ type shape struct {
 	Enum      []string
 	Min, Max  *int
 	Pattern   string
+	Accepts   string `json:"-"` // overrides what Pattern lets through; messages print Pattern
 	Sensitive bool
 	Exception bool
 	Fault     bool
@@ -80,6 +81,12 @@ type overrides struct {
 	MemberAfter      map[string]string // the member to the one it follows
 	AcceptsAlias     []string          // operations that take all four forms of key identifier
 	CrossAccount     []string          // operations that work on a key of another account
+	Accepts          map[string]string // shapes that let more through than their pattern says, and what
+	Mutating         []string          // operations that change something: all others are read-only in the audit trail
+	// Audited are the members of each structure that the audit trail may show.
+	Audited map[string][]string
+	// AuditDefaults are what the trail shows of an audited member that a request leaves out.
+	AuditDefaults map[string]string
 }
 
 type bounds struct{ Min, Max int }
@@ -105,6 +112,9 @@ func loadModel(dir string) (*model, error) {
 	for path, after := range m.overrides.MemberAfter {
 		structure, name, _ := strings.Cut(path, ".")
 		m.Shapes[structure].Members.moveAfter(name, after)
+	}
+	for name, pattern := range m.overrides.Accepts {
+		m.Shapes[name].Accepts = pattern
 	}
 	return &m, nil
 }
@@ -141,7 +151,12 @@ func (m *model) checkOverrides() error {
 			return fmt.Errorf("no operation %s in the model", op)
 		}
 	}
-	return nil
+	for name := range m.overrides.Accepts {
+		if s := m.Shapes[name]; s == nil || s.Pattern == "" {
+			return fmt.Errorf("no shape %s with a pattern in the model", name)
+		}
+	}
+	return m.checkAudited()
 }
 
 func (m members) moveAfter(name, after string) {

@@ -59,6 +59,9 @@ func emitOperations(s *source, m *model) {
 		if slices.Contains(m.overrides.CrossAccount, name) {
 			s.line("CrossAccount: true,")
 		}
+		if slices.Contains(m.overrides.Mutating, name) {
+			s.line("Mutates: true,")
+		}
 		if input.index("GrantTokens") >= 0 {
 			s.line("GrantTokens: true,")
 		}

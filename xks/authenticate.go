@@ -1,0 +1,46 @@
+package xks
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/sigv4"
+)
+
+// credential is the sigv4.Lookup of a Handler. The value of what it gives is the prefix that the
+// access key is for.
+func (h *Handler) credential(ctx context.Context, accessKeyID string) (sigv4.Credential, error) {
+	if !ValidAccessKeyID(accessKeyID) {
+		return sigv4.Credential{}, sigv4.ErrUnknownKey
+	}
+	secret, prefix, err := h.proxy.Credential(ctx, accessKeyID)
+	if errors.Is(err, ops.ErrUnknownAccessKey) && h.files != nil {
+		var found bool
+		if secret, prefix, found = h.files.find(accessKeyID); found {
+			err = nil
+		}
+	}
+	if errors.Is(err, ops.ErrUnknownAccessKey) {
+		return sigv4.Credential{}, sigv4.ErrUnknownKey
+	}
+	return sigv4.Credential{Secret: secret, Value: prefix}, err
+}
+
+// authenticate verifies the signature, and that it is by an access key of the tenant. Why it is
+// refused goes to the client: the texts of package sigv4 are meant for that.
+func (e *exchange) authenticate(body []byte) error {
+	signer, err := e.handler.verifier.Verify(e.r, body)
+	var refusal *sigv4.Error
+	if errors.As(err, &refusal) {
+		return failure(AuthenticationFailedException, printable(refusal.Message))
+	}
+	if err != nil {
+		return err
+	}
+	e.signer = signer
+	if signer.Credential.Value.(string) != e.target.prefix {
+		return failure(AuthenticationFailedException, "The access key is not one of this URI path.")
+	}
+	return nil
+}

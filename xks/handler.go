@@ -1,0 +1,272 @@
+package xks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/sigv4"
+)
+
+// HandlerConfig is what a Handler needs. Proxy and Logger are required.
+type HandlerConfig struct {
+	Proxy  *ops.Proxy
+	Logger *slog.Logger
+	// Files are credentials beside those of the keystore; nil: none.
+	Files *CredentialFiles
+	// Version is this program's, for GetHealthStatus.
+	Version string
+	// FleetSize is how many proxies there are behind the endpoint; 0: 1.
+	FleetSize int
+	// Timeout bounds the wait for a token in one request; 0: DefaultTimeout, after which AWS KMS
+	// does not wait for the answer any more.
+	Timeout time.Duration
+	// Now is the clock of signatures and rates; nil: time.Now.
+	Now func() time.Time
+}
+
+// A Handler is an external key store proxy over HTTP: the four operations below the URI paths of
+// its tenants, and GET /healthz for load balancers. It is safe for concurrent use.
+type Handler struct {
+	proxy    *ops.Proxy
+	log      *slog.Logger
+	files    *CredentialFiles
+	timeout  time.Duration
+	now      func() time.Time
+	verifier *sigv4.Verifier
+	health   healthCheck
+	buffers  sync.Pool
+}
+
+// NewHandler makes a proxy.
+func NewHandler(c HandlerConfig) *Handler {
+	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now}
+	if h.timeout == 0 {
+		h.timeout = DefaultTimeout
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	h.buffers.New = func() any { return new(bytes.Buffer) }
+	h.verifier = sigv4.NewVerifier(sigv4.Config{
+		Service:  ServiceName,
+		RegionOK: func(string) bool { return true }, // it is that of the calling KMS
+		Lookup:   h.credential,
+		Now:      h.now,
+	})
+	h.health = healthCheck{fleet: c.Proxy.Fleet, version: c.Version, size: max(c.FleetSize, 1)}
+	return h
+}
+
+// HealthPath is where load balancers ask.
+const HealthPath = "/healthz"
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == HealthPath {
+		h.ServeHealth(w, r)
+		return
+	}
+	begun := h.now()
+	e := exchange{handler: h, r: r}
+	buffer := h.buffers.Get().(*bytes.Buffer)
+	defer h.release(buffer)
+	answer, err := e.run(w, buffer)
+	status := http.StatusOK
+	var known *Error
+	if err != nil {
+		known = e.known(err)
+		status, answer = known.HTTPStatus, errorAnswer(known)
+	}
+	if status == http.StatusMethodNotAllowed {
+		w.Header()["Allow"] = []string{http.MethodPost}
+	}
+	w.Header()["Content-Type"] = []string{"application/json"}
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // a client that has gone does not concern the server
+	clear(answer)
+	e.record(status, known, err, h.now().Sub(begun))
+}
+
+// release wipes a buffer, which held plaintext, and keeps it for the next request.
+func (h *Handler) release(buffer *bytes.Buffer) {
+	used := buffer.Bytes()
+	clear(used[:cap(used)])
+	buffer.Reset()
+	if buffer.Cap() <= maxBody {
+		h.buffers.Put(buffer)
+	}
+}
+
+// An exchange is one request on its way.
+type exchange struct {
+	handler *Handler
+	r       *http.Request
+	target  target
+	found   bool // the URI is one of the API's
+	signer  sigv4.Result
+	request *request
+}
+
+var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
+
+// run takes a request to its answer. The order is: URI, method, signature, rate, body, rules, key.
+func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte, err error) {
+	h := e.handler
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic in an operation", "stack", string(debug.Stack()))
+			answer, err = nil, failure(InternalException, "")
+		}
+	}()
+	if e.target, e.found = targetOf(e.r); !e.found {
+		return nil, failure(InvalidUriPathException, "The URI is not one of the API's.")
+	}
+	if e.r.Method != http.MethodPost {
+		return nil, errMethod
+	}
+	ctx, cancel := context.WithTimeout(e.r.Context(), h.timeout)
+	defer cancel()
+	tenant, err := h.proxy.Tenant(ctx, e.target.prefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := readBody(w, e.r, body); err != nil {
+		return nil, err
+	}
+	if err := e.authenticate(body.Bytes()); err != nil {
+		return nil, err
+	}
+	if !tenant.Admit(h.now()) {
+		return nil, failure(ThrottlingException, "The rate of this URI path is exceeded.")
+	}
+	e.request, err = parse(e.target.operation, body.Bytes())
+	defer e.request.wipe()
+	if err != nil {
+		return nil, err
+	}
+	if e.target.operation == opHealth { // which no rule may deny
+		return h.health.answer(ctx)
+	}
+	m := e.request.Metadata
+	if !tenant.Allows(&ops.ProxyRequest{
+		PrincipalARN: m.PrincipalARN, KeyARN: m.KeyARN, Operation: m.Operation, SourceVPC: m.SourceVPC, SourceVPCE: m.SourceVPCE,
+		ViaService: m.ViaService, Key: e.target.keyID,
+	}) {
+		return nil, failure(AccessDeniedException, "No rule of the proxy allows the request.")
+	}
+	key, err := h.proxy.Key(ctx, tenant.Prefix, e.target.keyID)
+	if err != nil {
+		return nil, err
+	}
+	return e.request.do(ctx, e.target.operation, key)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
+	if r.ContentLength > maxBody {
+		return tooLong("The request body", maxBody)
+	}
+	if _, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return tooLong("The request body", maxBody)
+		}
+		return failure(ValidationException, "The request body could not be read.")
+	}
+	return nil
+}
+
+// meanings are the errors of package ops in the specification's names.
+func meanings() []meaning {
+	return []meaning{
+		{ops.ErrNoTenant, InvalidUriPathException, "The URI path is not one of this proxy's."},
+		{ops.ErrNoExternalKey, KeyNotFoundException, "The external key does not exist."},
+		{ops.ErrExternalKeyState, InvalidStateException, "The external key is not enabled."},
+		{ops.ErrExternalKeyUsage, InvalidKeyUsageException, "The external key does not support the operation."},
+		{ops.ErrExternalText, InvalidCiphertextException, "The ciphertext, its metadata or the additional authenticated data are not what the external key made."},
+		{ops.ErrKeyManagerDown, InternalException, "The key manager does not answer."},
+		{context.DeadlineExceeded, DependencyTimeoutException, "The key manager did not answer in time."},
+	}
+}
+
+type meaning struct {
+	is            error
+	name, message string
+}
+
+// known is what a client gets for an error. What is not known to be for clients has no text.
+func (e *exchange) known(err error) *Error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known
+	}
+	for _, m := range meanings() {
+		if errors.Is(err, m.is) {
+			return failure(m.name, m.message)
+		}
+	}
+	return failure(InternalException, "")
+}
+
+// record writes the log line of a request: all of its metadata, nothing of its data.
+func (e *exchange) record(status int, known *Error, err error, took time.Duration) {
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError && e.r.Context().Err() == nil {
+		level = slog.LevelError
+	}
+	log := e.handler.log
+	if !log.Enabled(e.r.Context(), level) {
+		return
+	}
+	attributes := make([]slog.Attr, 0, 16)
+	add := func(name, value string) {
+		if value != "" {
+			attributes = append(attributes, slog.String(name, shortened(value)))
+		}
+	}
+	if e.request != nil && e.request.Metadata != nil {
+		m := e.request.Metadata
+		add("kmsRequestId", m.RequestID)
+		add("kmsOperation", m.Operation)
+		add("principal", m.PrincipalARN)
+		add("kmsKeyArn", m.KeyARN)
+		add("sourceVpc", m.SourceVPC)
+		add("sourceVpce", m.SourceVPCE)
+		add("viaService", m.ViaService)
+	}
+	if e.found {
+		add("tenant", e.target.prefix)
+		add("operation", string(e.target.operation))
+		add("key", e.target.keyID)
+	} else {
+		add("path", e.r.URL.Path)
+	}
+	add("accessKeyId", e.signer.AccessKeyID)
+	add("region", e.signer.Region)
+	attributes = append(attributes, slog.Int("status", status))
+	if known != nil {
+		add("error", known.Name)
+		add("message", known.Message)
+		if cause := err.Error(); cause != known.Error() {
+			add("cause", cause)
+		}
+	}
+	attributes = append(attributes, slog.Int64("micros", took.Microseconds()))
+	log.LogAttrs(e.r.Context(), level, "xks", attributes...)
+}
+
+// maxLogged bounds what one field of a request puts into the log, in bytes.
+const maxLogged = MaxARN
+
+func shortened(s string) string {
+	if len(s) > maxLogged {
+		return s[:maxLogged] + "..."
+	}
+	return s
+}
