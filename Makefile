@@ -38,7 +38,7 @@ run: deps build ## serve on LISTEN with the data directory DATA
 	$(BIN)/kms11 serve --data '$(DATA)' --listen '$(LISTEN)'
 
 test: deps check ## check the code and run every test that needs only Go and SoftHSM2
-	$(with_token) $(GO) test -race -timeout 15m $(test_packages)
+	$(with_token) $(GO) test -race -timeout 40m $(test_packages)
 
 check: fmt vet staticcheck
 
@@ -92,8 +92,8 @@ integration-deps: ## install the AWS CLI v1, boto3 and the AWS SDK for JavaScrip
 	@sh integration/clients/install.sh $(python_clients)
 
 integration: deps build ## run AWS's clients and every black-box test against bin/kms11
-	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 15m -v ./integration/clients
-	KMS11_BINARY=$(BIN)/kms11 KMS11_KILLS=50 $(GO) test -count=1 -timeout 20m ./integration
+	KMS11_BINARY=$(BIN)/kms11 $(GO) test -count=1 -timeout 30m -v ./integration/clients
+	KMS11_BINARY=$(BIN)/kms11 KMS11_KILLS=50 $(GO) test -count=1 -timeout 30m ./integration
 
 token-deps: deps ## install NSS, the second token of test-tokens, where it is missing
 	@sh integration/tokens/deps.sh

@@ -42,8 +42,10 @@ type Handler struct {
 	authenticator Authenticator
 	log           *slog.Logger
 	buffers       sync.Pool
+	bodies        bodies
 	checkup       checkup
 	regions       regionCheckups
+	meter         Meter
 }
 
 // NewHandler makes the handler of the KMS API at "/" and of the health check at "/healthz".
@@ -52,7 +54,9 @@ func NewHandler(service *ops.Service, authenticator Authenticator, log *slog.Log
 		service:       service,
 		authenticator: authenticator,
 		log:           log,
+		meter:         noMeter{},
 		buffers:       sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		bodies:        newBodies(),
 	}
 }
 
@@ -61,15 +65,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.health(w, r)
 		return
 	}
+	m := begin(h.meter)
+	defer m.end()
 	requestID := newRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
 	operation, err := h.target(r)
 	if err != nil { // no operation: nothing that the audit trail tells of
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.operation = operation.Name
 	call := h.service.Begin(requestID, originOf(r))
 	output, err := h.invoke(w, r, operation, &call, buffer)
 	buffer.Reset() // the request has been decoded; the answer takes its place
@@ -81,9 +88,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = unrecorded
 	}
 	if err != nil {
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.code = ""
 	respond(w, http.StatusOK, buffer.Bytes())
 }
 
@@ -100,7 +108,7 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.O
 	if err := h.service.Auditable(); err != nil {
 		return nil, err
 	}
-	if err := readBody(w, r, body); err != nil {
+	if err := h.readBody(w, r, body); err != nil {
 		return nil, err
 	}
 	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
@@ -158,18 +166,18 @@ func (h *Handler) target(r *http.Request) (ops.Operation, error) {
 	return operation, nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
-	if r.ContentLength > MaxBody {
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
+	var tooLarge *http.MaxBytesError
+	switch err := h.bodies.read(w, r, into, MaxBody); {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
 		return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
-	}
-	if _, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody)); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
-		}
+	case errors.Is(err, errTurn):
+		return kms.Errorf(kms.ThrottlingException, "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.").Because(err)
+	default:
 		return kms.Errorf(kms.SerializationException, "The request body could not be read.").Because(err)
 	}
-	return nil
 }
 
 func respond(w http.ResponseWriter, status int, body []byte) {
@@ -188,6 +196,9 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 	buffer.Reset()
 	h.buffers.Put(buffer)
 }
+
+// Healthy says why the server is not healthy, as GET /healthz without a Region finds it.
+func (h *Handler) Healthy(ctx context.Context) error { return h.checkup.result(ctx, h.service.Health) }
 
 // health answers load balancers: 200 while the token and the store answer, else 503. With the parameter
 // region it is about a Region, which may have tokens of its own.

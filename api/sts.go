@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/kms11/kms11/kms"
@@ -20,11 +21,13 @@ type STS struct {
 	service       *ops.Service
 	authenticator Authenticator
 	log           *slog.Logger
+	bodies        bodies
+	meter         Meter
 }
 
 // NewSTS makes the handler of the STS API.
 func NewSTS(service *ops.Service, authenticator Authenticator, log *slog.Logger) *STS {
-	return &STS{service: service, authenticator: authenticator, log: log}
+	return &STS{service: service, authenticator: authenticator, log: log, bodies: newBodies(), meter: noMeter{}}
 }
 
 // Endpoint serves KMS and STS at one address.
@@ -59,18 +62,27 @@ const (
 )
 
 func (h *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m := begin(h.meter)
+	defer m.end()
 	requestID := newRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
-	answer, err := h.invoke(w, r, requestID)
+	answer, err := h.invoke(w, r, requestID, &m.operation)
 	if err != nil {
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.code = ""
 	respondXML(w, http.StatusOK, answer)
 }
 
-// invoke takes a request to its operation and turns a panic there into an error.
-func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (answer any, err error) {
+// STSOperations are the operations that STS serves.
+func STSOperations() []string {
+	return []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"}
+}
+
+// invoke takes a request to its operation, whose name it gives as soon as it is known, and turns a panic
+// there into an error.
+func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string, operation *string) (answer any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic in an operation", "requestId", requestID, "stack", string(debug.Stack()))
@@ -78,7 +90,7 @@ func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (
 		}
 	}()
 	var body bytes.Buffer
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxSTSBody)); err != nil {
+	if err := h.bodies.read(w, r, &body, maxSTSBody); err != nil {
 		return nil, tooLargeOrBroken(err)
 	}
 	q, err := parseQuery(r, body.Bytes())
@@ -89,6 +101,9 @@ func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (
 	action, version := q.get("Action"), q.get("Version")
 	if action == "" {
 		return nil, &queryError{code: "MissingAction", message: "The request is missing an action.", status: http.StatusBadRequest}
+	}
+	if version == stsVersion && slices.Contains(STSOperations(), action) {
+		*operation = action
 	}
 	if action == "AssumeRoleWithWebIdentity" && version == stsVersion {
 		assumed, err := h.service.AssumeRoleWithWebIdentity(r.Context(), origin, q.webIdentity())
@@ -128,6 +143,9 @@ func tooLargeOrBroken(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &queryError{code: "RequestEntityTooLarge", message: "The request body is too large.", status: http.StatusRequestEntityTooLarge}
+	}
+	if errors.Is(err, errTurn) {
+		return &queryError{code: "Throttling", message: "Rate exceeded", status: http.StatusBadRequest}
 	}
 	return &queryError{code: "MalformedInput", message: "The request body could not be read.", status: http.StatusBadRequest}
 }
@@ -186,7 +204,8 @@ func queryErrorOf(err error) queryError {
 	return queryError{code: "InternalFailure", message: "The request processing has failed because of an unknown error, exception or failure.", status: http.StatusInternalServerError}
 }
 
-func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
+// fail answers with an error and gives its code.
+func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	told := queryErrorOf(err)
 	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if told.status >= http.StatusInternalServerError && !gone {
@@ -201,6 +220,7 @@ func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err
 	respondXML(w, told.status, errorAnswer{
 		Namespace: stsNamespace, Type: kind, Code: told.code, Message: told.message, RequestID: requestID,
 	})
+	return told.code
 }
 
 // respondXML writes an answer. Its texts are escaped, and characters that XML cannot hold replaced.

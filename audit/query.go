@@ -11,7 +11,7 @@ import (
 type Filter struct {
 	Key          string // key id, key ARN or alias: of a resource or of the request
 	Operation    string
-	Principal    string // ARN, or the name at its end
+	Principal    string // ARN, or the name at its end; a service, also for what it asked on somebody's behalf
 	Since, Until time.Time
 	Error        string // an error code; "any" for all failures, "none" for successes
 }
@@ -22,7 +22,7 @@ type recordView struct {
 	EventName    string
 	ErrorCode    string
 	UserIdentity struct {
-		ARN, UserName, PrincipalID string
+		ARN, UserName, PrincipalID, InvokedBy string
 		SessionContext             struct {
 			SessionIssuer struct{ ARN, UserName string }
 		}
@@ -58,7 +58,7 @@ func (f *Filter) Match(line []byte) bool {
 
 func (f *Filter) principal(r *recordView) bool {
 	u := &r.UserIdentity
-	names := []string{u.ARN, u.UserName, u.PrincipalID, u.SessionContext.SessionIssuer.ARN, u.SessionContext.SessionIssuer.UserName}
+	names := []string{u.ARN, u.UserName, u.PrincipalID, u.InvokedBy, u.SessionContext.SessionIssuer.ARN, u.SessionContext.SessionIssuer.UserName}
 	return slices.Contains(names, f.Principal) || strings.HasSuffix(u.ARN, "/"+f.Principal) || strings.HasSuffix(u.ARN, ":"+f.Principal)
 }
 

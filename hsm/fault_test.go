@@ -162,6 +162,7 @@ func TestWrongPIN(t *testing.T) {
 	logins := &logCounter{message: "login"}
 	token := hsmtest.Open(t, hsm.Config{URI: uri, Logger: slog.New(logins)})
 	write("not the PIN")
+	hsm.LoseAll(t, token) // with the login, which lasts as long as any session
 	hsm.MarkDown(t, token)
 	if hsm.Settled(t, token) {
 		t.Fatal("the token is up with a wrong PIN")

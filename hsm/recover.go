@@ -35,36 +35,39 @@ func (t *Token) markDown(c *conn, cause error) {
 // down is markDown with t.mu held. c is the old conn or nil.
 func (t *Token) down(c *conn, cause error) {
 	t.cause.Store(&cause)
-	attempt := make(chan struct{})
-	t.attempt.Store(&attempt) // before conn, so that nobody fails who could wait
+	if t.attempt.Load() == nil {
+		attempt := make(chan struct{})
+		t.attempt.Store(&attempt) // before conn, so that nobody fails who could wait
+	}
 	t.conn.Store(nil)
+	t.turned()
 	if c != nil {
 		c.retire()
 	}
 	t.refused = t.refused || errors.Is(cause, ErrPIN)
 	t.log.Warn("connection to the token lost", "error", cause)
-	if t.closed || t.recovering || t.refused {
-		t.attempted(&attempt)
-		return
+	switch {
+	case t.closed || t.refused:
+		t.attempted()
+	case !t.recovering:
+		t.recovering = true
+		t.background.Go(t.comeBack)
 	}
-	t.recovering = true
-	t.background.Go(func() { t.comeBack(&attempt) })
 }
 
-// attempted ends the wait for an attempt.
-func (t *Token) attempted(attempt *chan struct{}) {
-	if t.attempt.CompareAndSwap(attempt, nil) {
+// attempted ends the wait for an attempt. t.mu is held.
+func (t *Token) attempted() {
+	if attempt := t.attempt.Swap(nil); attempt != nil {
 		close(*attempt)
 	}
 }
 
 // comeBack tries to reach the token until it is back, its PIN is refused, or Close is called.
-func (t *Token) comeBack(attempt *chan struct{}) {
+func (t *Token) comeBack() {
 	begun, failed := time.Now(), false
 	for delay := time.Duration(0); ; delay = min(max(2*delay, firstRetry), lastRetry) {
 		select {
 		case <-t.closing:
-			t.attempted(attempt)
 			return
 		case <-time.After(delay):
 		}
@@ -75,12 +78,16 @@ func (t *Token) comeBack(attempt *chan struct{}) {
 			}
 		}
 		if t.settled(err) {
-			t.attempted(attempt)
 			return
 		}
-		if !failed && time.Since(begun) > grace {
+		switch {
+		case err == nil: // lost again already
+			begun, failed, delay = time.Now(), false, 0
+		case !failed && time.Since(begun) > grace:
 			failed = true
-			t.attempted(attempt)
+			t.mu.Lock()
+			t.attempted()
+			t.mu.Unlock()
 			t.log.Error("token is down", "error", err)
 		}
 	}
@@ -110,6 +117,7 @@ func (t *Token) reconnect() error {
 		return err
 	}
 	t.conn.Store(c)
+	t.turned()
 	return nil
 }
 
@@ -133,11 +141,14 @@ func (t *Token) settled(err error) bool {
 	case t.refused:
 		t.log.Error("token stays down: its PIN was refused and is not tried again", "error", *t.cause.Load())
 	case t.closed:
+	case err == nil:
+		return false
 	default:
 		t.log.Warn("token is still down", "error", err)
 		return false
 	}
 	t.recovering = false
+	t.attempted()
 	return true
 }
 

@@ -77,6 +77,8 @@ type Token struct {
 	// none was.
 	attempt atomic.Pointer[chan struct{}]
 	opened  time.Time
+	changed atomic.Int64         // when it went down or came up last, in nanoseconds since 1970
+	hanging atomic.Int32         // calls that are past their limit
 	probed  atomic.Pointer[conn] // the conn that last saw the test key: see findProbe
 	closing chan struct{}        // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
@@ -154,6 +156,7 @@ func (t *Token) openFirst(ctx context.Context) error {
 		return err
 	}
 	t.conn.Store(c)
+	t.turned()
 	t.module.mu.Lock()
 	defer t.module.mu.Unlock()
 	t.module.tokens[t] = struct{}{}
@@ -282,10 +285,12 @@ func (t *Token) once(fn func(*conn) error) error {
 func (t *Token) with(ctx context.Context, fn func(*conn) error) error {
 	lost := false
 	for range maxReplaced {
-		t.await(ctx)
 		c, err := t.current()
 		if err != nil {
-			return err
+			t.await(ctx)
+			if c, err = t.current(); err != nil {
+				return err
+			}
 		}
 		err = fn(c)
 		switch {
@@ -320,7 +325,7 @@ func (t *Token) await(ctx context.Context) {
 }
 
 // attemptWait bounds that wait if an attempt hangs.
-const attemptWait = time.Second
+const attemptWait = 5 * time.Second
 
 // Close ends the background work, closes all sessions and, with the last token of the module,
 // ends the module. It waits a few seconds for calls in flight; after that it leaves the module as

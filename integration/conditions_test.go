@@ -132,9 +132,9 @@ func TestPolicyExplain(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	data := []string{"policy", "explain", "--data", server.Dir}
-	wantRefusal(t, exitFailure, "The user "+admin+"x is not found.", append(data, "--principal", admin+"x", "--action", "kms:Encrypt")...)
+	wantRefusal(t, exitFailure, "The principal "+admin+"x is not found.", append(data, "--principal", admin+"x", "--action", "kms:Encrypt")...)
 	wantRefusal(t, exitUsage, "is not key=value", append(data, "--principal", admin, "--action", "kms:Encrypt", "--context", "x")...)
-	wantRefusal(t, exitUsage, "say --principal and --action", append(data, "--action", "kms:Encrypt")...)
+	wantRefusal(t, exitUsage, "explain needs --principal: see", append(data, "--action", "kms:Encrypt")...)
 	server.Stop(t)
 	wantRefusal(t, exitFailure, "no server answers", append(data, "--principal", admin, "--action", "kms:Encrypt")...)
 }

@@ -67,6 +67,13 @@ func TestService(t *testing.T) {
 	if key.KeyManager != types.KeyManagerTypeAws || *key.Arn != *made.KeyId {
 		t.Errorf("the key is %+v", key)
 	}
+	// The trail says through whom the request came, and finds it under either name.
+	for _, principal := range []string{"s3.amazonaws.com", "admin"} {
+		records, code := kms11test.Command(t, "audit", "query", "--data", server.Dir, "--principal", principal, "--operation", "GenerateDataKey")
+		if code != 0 || !strings.Contains(records, `"arn":"`+user+`"`) || !strings.Contains(records, `"invokedBy":"s3.amazonaws.com"`) {
+			t.Errorf("exit code %d, records of %s: %s", code, principal, records)
+		}
+	}
 	rotation := must(admin.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: key.KeyId}))(t)
 	if !rotation.KeyRotationEnabled || aws.ToInt32(rotation.RotationPeriodInDays) != 365 {
 		t.Errorf("its rotation is %+v", rotation)

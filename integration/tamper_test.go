@@ -92,8 +92,8 @@ func TestTamperedKeysAreRefused(t *testing.T) {
 		},
 		"another's blob":    func(raw, other []byte) []byte { return materialBlob.ReplaceAllLiteral(raw, materialBlob.Find(other)) },
 		"another's record":  func(_, other []byte) []byte { return other },
-		"a user's record":   nil, // below
-		"content version 2": func(raw, _ []byte) []byte { raw[3] = 2; return raw },
+		"a user's record":   nil,                                                   // below
+		"content version 1": func(raw, _ []byte) []byte { raw[3] = 1; return raw }, // which can be read too
 		"record key 2":      func(raw, _ []byte) []byte { raw[7] = 2; return raw },
 		"a later revision":  func(raw, _ []byte) []byte { raw[15]++; return raw },
 		"the MAC":           func(raw, _ []byte) []byte { raw[len(raw)-1] ^= 1; return raw },

@@ -83,7 +83,7 @@ func newSource(p *Provider, now func() time.Time) (*source, error) {
 			if len(via) >= 5 {
 				return errors.New("too many redirects")
 			}
-			return checkURL(r.URL.Scheme + "://" + r.URL.Host)
+			return s.reachable(r.URL.Scheme + "://" + r.URL.Host)
 		},
 	}
 	return s, nil
@@ -216,13 +216,22 @@ func (s *source) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if discovery.Issuer != s.provider.Issuer {
 		return nil, errors.New("the discovery document is of another issuer")
 	}
-	if err := checkURL(discovery.JWKSURI); err != nil {
+	if err := s.reachable(discovery.JWKSURI); err != nil {
 		return nil, fmt.Errorf("jwks_uri: %w", err)
 	}
 	if text, err = s.get(ctx, discovery.JWKSURI); err != nil {
 		return nil, err
 	}
 	return parseKeys(text)
+}
+
+// reachable refuses a URL that the issuer says, where it may not lead: plain HTTP serves an issuer on
+// this machine only. An issuer elsewhere could make the server ask what listens on loopback addresses.
+func (s *source) reachable(text string) error {
+	if strings.HasPrefix(s.provider.Issuer, "https:") && !strings.HasPrefix(text, "https:") {
+		return fmt.Errorf("%q is not https, as the issuer is", text)
+	}
+	return checkURL(text)
 }
 
 func (s *source) get(ctx context.Context, address string) ([]byte, error) {

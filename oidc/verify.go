@@ -51,6 +51,7 @@ func New(providers []Provider, now func() time.Time) (*Verifier, error) {
 		now = time.Now
 	}
 	v := &Verifier{providers: make(map[[2]string]*source), now: now}
+	names := make(map[[2]string]bool)
 	for i := range providers {
 		p := providers[i]
 		p.Audiences = slices.Clone(p.Audiences)
@@ -61,6 +62,12 @@ func New(providers []Provider, now func() time.Time) (*Verifier, error) {
 		if v.providers[key] != nil {
 			return nil, fmt.Errorf("issuer %s is there twice for account %s", p.Issuer, p.Account)
 		}
+		// Trust policies name an issuer without its scheme and last slash, in conditions in any case.
+		name := [2]string{p.Account, strings.ToLower(p.Name())}
+		if names[name] {
+			return nil, fmt.Errorf("issuer %s of account %s has the name of another one in trust policies", p.Issuer, p.Account)
+		}
+		names[name] = true
 		s, err := newSource(&p, now)
 		if err != nil {
 			return nil, fmt.Errorf("issuer %s: %w", p.Issuer, err)
@@ -151,14 +158,38 @@ func (v *Verifier) accept(p *Provider, c claims) (*Token, error) {
 
 // claims are the members of a token that count.
 type claims struct {
-	Issuer          string       `json:"iss"`
-	Subject         string       `json:"sub"`
-	Audience        oneOrMany    `json:"aud"`
-	AuthorizedParty string       `json:"azp"`
-	AMR             oneOrMany    `json:"amr"`
-	Expires         *numericDate `json:"exp"`
-	NotBefore       *numericDate `json:"nbf"`
-	Issued          *numericDate `json:"iat"`
+	Issuer          string
+	Subject         string
+	Audience        oneOrMany
+	AuthorizedParty string
+	AMR             oneOrMany
+	Expires         *numericDate
+	NotBefore       *numericDate
+	Issued          *numericDate
+}
+
+// UnmarshalJSON reads the claims that count by their very names. encoding/json alone would take a claim
+// SUB, which an issuer may let its users choose, for the sub (RFC 7519, section 7.3: names are compared
+// as they are).
+func (c *claims) UnmarshalJSON(text []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
+	}
+	for _, member := range [...]struct {
+		name string
+		into any
+	}{
+		{"iss", &c.Issuer}, {"sub", &c.Subject}, {"aud", &c.Audience}, {"azp", &c.AuthorizedParty}, {"amr", &c.AMR},
+		{"exp", &c.Expires}, {"nbf", &c.NotBefore}, {"iat", &c.Issued},
+	} {
+		if value, ok := members[member.name]; ok {
+			if err := json.Unmarshal(value, member.into); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // oneOrMany is a string or a list of strings.

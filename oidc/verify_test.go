@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -279,5 +280,81 @@ func TestProviders(t *testing.T) {
 	other.Account = "444455556666"
 	if _, err := New([]Provider{good, other}, nil); err != nil {
 		t.Errorf("one issuer for two accounts: %v", err)
+	}
+}
+
+// TestIssuersLeadToNoPlainHTTP: what an issuer elsewhere says, in its discovery document or by a
+// redirect, cannot make the server ask plain HTTP of this machine.
+func TestIssuersLeadToNoPlainHTTP(t *testing.T) {
+	const local, elsewhere = "http://127.0.0.1:1234", "https://example.com"
+	for _, c := range []struct {
+		issuer, leads string
+		ok            bool
+	}{
+		{elsewhere, elsewhere, true}, {elsewhere, "https://127.0.0.1", true}, {elsewhere, local, false}, {elsewhere, "http://localhost", false},
+		{local, local, true}, {local, elsewhere, true}, {local, "http://192.0.2.1", false},
+	} {
+		s, err := newSource(&Provider{Account: testAccount, Issuer: c.issuer, Audiences: []string{"a"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.reachable(c.leads + "/keys"); (err == nil) != c.ok {
+			t.Errorf("%s leads to %s: %v", c.issuer, c.leads, err)
+		}
+		r, err := http.NewRequest(http.MethodGet, c.leads+"/keys", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.client.CheckRedirect(r, nil); (err == nil) != c.ok {
+			t.Errorf("%s redirects to %s: %v", c.issuer, c.leads, err)
+		}
+	}
+}
+
+// TestClaimsByTheirVeryNames: a claim whose name differs by case from one that counts is another claim.
+func TestClaimsByTheirVeryNames(t *testing.T) {
+	i := newIssuer(t)
+	s := ecSigner(t, "one")
+	i.keys = []jose.JSONWebKey{s.public()}
+	v := newVerifier(t, (&clock{now: start}).Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
+	claims := good(i.server.URL, in{"SUB": "admin", "Aud": "other", "AZP": "other", "EXP": 1, "ISS": "https://example.com", "\u017fub": "admin", "zSub": "admin"})
+	text, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whichever comes last must not win either.
+	for _, payload := range []string{string(text), strings.TrimSuffix(string(text), "}") + `,"Sub":"admin","AUD":["other"]}`} {
+		got, err := v.Verify(t.Context(), testAccount, s.sign(t, payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Subject != claims["sub"] || got.Audience != "sts.amazonaws.com" || len(got.Audiences) != 1 {
+			t.Errorf("the token says %+v", got)
+		}
+	}
+	without := good(i.server.URL, in{"sub": nil, "SUB": "admin"})
+	if _, err := v.Verify(t.Context(), testAccount, s.sign(t, without)); !errors.Is(err, ErrClaims) {
+		t.Errorf("a token with SUB and no sub: %v", err)
+	}
+}
+
+// TestIssuersHaveNamesOfTheirOwn: two issuers that a trust policy cannot tell apart are refused.
+func TestIssuersHaveNamesOfTheirOwn(t *testing.T) {
+	provider := func(account, issuer string) Provider {
+		return Provider{Account: account, Issuer: issuer, Audiences: []string{"a"}}
+	}
+	for _, c := range []struct {
+		one, two Provider
+		ok       bool
+	}{
+		{provider(testAccount, "https://example.com"), provider(testAccount, "https://example.com/"), false},
+		{provider(testAccount, "https://localhost:1"), provider(testAccount, "http://localhost:1"), false},
+		{provider(testAccount, "https://example.com/a"), provider(testAccount, "https://example.com/A"), false},
+		{provider(testAccount, "https://example.com"), provider("999988887777", "https://example.com/"), true},
+		{provider(testAccount, "https://example.com/a"), provider(testAccount, "https://example.com/b"), true},
+	} {
+		if _, err := New([]Provider{c.one, c.two}, nil); (err == nil) != c.ok {
+			t.Errorf("%s and %s: %v", c.one.Issuer, c.two.Issuer, err)
+		}
 	}
 }

@@ -50,7 +50,9 @@ func (s *Service) GetCallerIdentity(call *Call) CallerIdentity {
 	return CallerIdentity{Account: p.Account, ARN: p.ARN, UserID: p.ID}
 }
 
-// AssumeRole makes a session of a role for the caller (STS API reference, AssumeRole).
+// AssumeRole makes a session of a role for the caller (STS API reference, AssumeRole). A service that
+// acts for somebody gets none: what it does for them would no longer come through the service, as
+// conditions on kms:ViaService want it, and would go on after their request.
 func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequest) (*AssumedRole, error) {
 	list := slices.Concat(
 		roleFaults(in.RoleARN, in.RoleSessionName),
@@ -73,6 +75,8 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 		return identityErrorf(AccessDenied, "User: %s is not authorized to perform: %s on resource: %s", caller.Principal.ARN, action, in.RoleARN)
 	}
 	switch {
+	case call.Via.OnBehalf: // nobody could tell from the session that a service is behind it
+		return nil, denied("sts:AssumeRole")
 	case caller.Principal.IsRoot():
 		return nil, identityErrorf(AccessDenied, "Roles may not be assumed by root accounts.")
 	case in.TokenCode != "":
@@ -111,7 +115,12 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 	if caller.Temporary != nil && in.DurationSeconds > defaultSessionSeconds {
 		return nil, identityErrorf(ValidationError, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	return s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	assumed, err := s.begin(ctx, role, in.RoleSessionName, in.Policy, in.DurationSeconds, content)
+	if err != nil {
+		return nil, err
+	}
+	s.logSession(ctx, caller.Principal.ARN, call.Origin, assumed)
+	return assumed, nil
 }
 
 // neededActions are what a role's trust policy has to allow for a session to begin. What a session
@@ -176,7 +185,7 @@ func (c *sessionContent) tag(tags []SessionTag, transitive []string, caller *Cal
 			return identityErrorf(ValidationError, "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
 		}
 		for own, value := range caller.Principal.Tags {
-			if strings.EqualFold(own, key) {
+			if sameFolded(own, key) {
 				c.Tags[own] = value
 			}
 		}

@@ -73,8 +73,14 @@ func (s *Service) identity(call *Call) (audit.Identity, string) {
 	}
 	p := &call.Caller.Principal
 	i := audit.Identity{PrincipalID: p.ID, ARN: p.ARN, Account: p.Account, AccessKeyID: call.Caller.AccessKeyID}
+	if call.Via.OnBehalf { // the principal did not ask itself: a service says that it did
+		i.InvokedBy = call.Via.Principal
+	}
 	if p.Service != "" {
 		return audit.Identity{Type: "AWSService", InvokedBy: p.Service}, s.account
+	}
+	if call.Via.OnBehalf { // a forward access session (CloudTrail User Guide, "userIdentity element")
+		i.InvokedBy = call.Via.Principal
 	}
 	resource := p.ARN[strings.LastIndexByte(p.ARN, ':')+1:]
 	kind, name, _ := strings.Cut(resource, "/")

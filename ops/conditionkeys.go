@@ -3,6 +3,7 @@ package ops
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kms11/kms11/policy"
 )
@@ -161,12 +162,16 @@ func conditionKeys() []conditionKey {
 
 // foldedValue gives the values of pairs whose key is the part, in any case: condition keys are not
 // case-sensitive, to the last letter. Seldom there is more than one.
+//
+// Two keys are the same where their lower case is, as for package policy and for tags of sessions. By
+// strings.EqualFold "co\u017ft" would be "cost" too, which a rule about setting the tag cost does not
+// see.
 func foldedValue[Pairs any](part string, pairs Pairs, each func(Pairs, func(key, value string))) policy.Values {
 	var first string
 	var all []string
 	n := 0
 	each(pairs, func(key, value string) {
-		if !strings.EqualFold(key, part) {
+		if key != part && !sameFolded(key, part) {
 			return
 		}
 		if n++; n == 1 {
@@ -185,6 +190,23 @@ func foldedValue[Pairs any](part string, pairs Pairs, each func(Pairs, func(key,
 		return policy.One(first)
 	}
 	return policy.Many(all)
+}
+
+// sameFolded says whether two keys are the same in lower case.
+func sameFolded(a, b string) bool {
+	if isASCII(a) && isASCII(b) {
+		return strings.EqualFold(a, b) // which allocates nothing
+	}
+	return strings.ToLower(a) == strings.ToLower(b)
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func boolValue(b bool) policy.Values {

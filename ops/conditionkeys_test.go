@@ -482,6 +482,7 @@ func TestBounds(t *testing.T) {
 		})
 	}
 	// A grant to the role is for its sessions, within their bounds.
+	h.role(account, "dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`)
 	h.editRecord(key.KeyId, setPolicy(statement(delegated)))
 	h.must("CreateGrant", in{"KeyId": key.KeyId, "GranteePrincipal": "arn:aws:iam::111122223333:role/dev", "Operations": []string{"Encrypt"}})
 	call := func(session ...*policy.Document) *Call {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/kms11/kms11/keystore"
@@ -61,14 +62,44 @@ func iamActions() []iamAction {
 
 // Administer does what an administrator asks for, by the name of the action. It is for those who may
 // do everything: nothing is authorised here. Errors that are for the administrator are of the type
-// IdentityError. What was done counts from the next request on.
+// IdentityError. What was done counts from the next request on, and the log says what was asked for.
 func (s *Service) Administer(ctx context.Context, action string, request []byte) (answer any, err error) {
 	for _, row := range iamActions() {
 		if row.name == action {
-			return row.invoke(ctx, s, request)
+			answer, err = row.invoke(ctx, s, request)
+			s.logAdministration(ctx, action, request, err)
+			return answer, err
 		}
 	}
 	return nil, identityErrorf(ValidationError, "There is no action %q.", action)
+}
+
+// logAdministration writes who was changed, or was not. Of the request it takes names only.
+func (s *Service) logAdministration(ctx context.Context, action string, request []byte, failure error) {
+	if action == "list" {
+		return
+	}
+	var names struct{ Account, User, Role, Name, AccessKeyID string }
+	_ = json.Unmarshal(request, &names) // what cannot be read was refused
+	attributes := []slog.Attr{slog.String("action", action)}
+	for _, a := range [...]slog.Attr{
+		slog.String("account", s.accountOr(names.Account)), slog.String("user", names.User), slog.String("role", names.Role),
+		slog.String("name", names.Name), slog.String("accessKeyId", names.AccessKeyID),
+	} {
+		if a.Value.String() != "" {
+			attributes = append(attributes, a)
+		}
+	}
+	if failure != nil {
+		attributes = append(attributes, slog.String("error", failure.Error()))
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "administration", attributes...)
+}
+
+// logSession writes that somebody has begun a session of a role.
+func (s *Service) logSession(ctx context.Context, who string, origin Origin, assumed *AssumedRole) {
+	s.log.LogAttrs(ctx, slog.LevelInfo, "a session of a role began", slog.String("by", who), slog.String("sourceIp", origin.SourceIP),
+		slog.String("session", assumed.ARN), slog.String("accessKeyId", assumed.Credentials.ID), slog.Time("expires", assumed.Credentials.Expires))
 }
 
 // Done is the answer of actions that have nothing to tell.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/kms11/kms11/keystore"
 )
@@ -255,7 +254,7 @@ func (s *Service) TagPrincipal(ctx context.Context, in *TagRequest) (Done, error
 			i.Tags = make(map[string]string)
 		}
 		for key := range in.Tags {
-			maps.DeleteFunc(i.Tags, func(k, _ string) bool { return strings.EqualFold(k, key) })
+			maps.DeleteFunc(i.Tags, func(k, _ string) bool { return sameFolded(k, key) })
 		}
 		maps.Copy(i.Tags, in.Tags)
 		return nil
@@ -272,7 +271,7 @@ type UntagRequest struct {
 func (s *Service) UntagPrincipal(ctx context.Context, in *UntagRequest) (Done, error) {
 	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
 		maps.DeleteFunc(i.Tags, func(k, _ string) bool {
-			return slices.ContainsFunc(in.Keys, func(key string) bool { return strings.EqualFold(k, key) })
+			return slices.ContainsFunc(in.Keys, func(key string) bool { return sameFolded(k, key) })
 		})
 		return nil
 	})

@@ -54,9 +54,12 @@ type Service struct {
 	clusters    []Cluster
 	proxies     ExternalProxies
 	connections *connections
+
+	regionURIs map[string][]string
+	objects    atomic.Pointer[hsm.ObjectTokens] // of the XKS proxy; nil until there is one
 }
 
-// Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
+// Config is what a Service needs. All fields but Regions, RegionURIs, Serves, Now, Logger, Quotas, Services,
 // Attestation, WebIdentities, Audit, Clusters and Proxies are required.
 type Config struct {
 	Store  *keystore.Store
@@ -64,12 +67,15 @@ type Config struct {
 	// Regions are the domains of Regions that have one of their own. nil stands for one that is not open
 	// yet: see OpenRegion.
 	Regions map[string]*hsm.Domain
-	Account string                   // the default account, 12 digits
-	Region  string                   // the default Region, which is always served
-	Serves  func(region string) bool // which other Regions are served; nil: none
-	Now     func() time.Time         // time.Now if nil
-	Logger  *slog.Logger             // for the work that no request waits for; nil: none
-	Quotas  Quotas                   // the zero value: AWS's, without rates of requests
+	// RegionURIs are the URIs, without PINs, of the tokens of such Regions, by which those are named that
+	// are not open yet.
+	RegionURIs map[string][]string
+	Account    string                   // the default account, 12 digits
+	Region     string                   // the default Region, which is always served
+	Serves     func(region string) bool // which other Regions are served; nil: none
+	Now        func() time.Time         // time.Now if nil
+	Logger     *slog.Logger             // for the work that no request waits for; nil: none
+	Quotas     Quotas                   // the zero value: AWS's, without rates of requests
 	// Services are the services that use keys for the accounts they serve; none unless set.
 	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
@@ -112,6 +118,8 @@ func New(c Config) *Service {
 		clusters:    c.Clusters,
 		proxies:     c.Proxies,
 		connections: newConnections(),
+		sessions:    newSessionCache(),
+		regionURIs:  c.RegionURIs,
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))

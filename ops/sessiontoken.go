@@ -123,6 +123,14 @@ func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*
 	if err != nil || base64.StdEncoding.EncodedLen(len(sealed)) != len(token) { // the decoder skips line breaks
 		return nil, ErrBadSessionToken
 	}
+	done, err := s.sessions.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if opened := s.sessions.get(accessKeyID, token); opened != nil {
+		return opened, nil // another request of the session had its turn before
+	}
 	plain, err := s.domain.Open(ctx, sessionPurpose(accessKeyID), sealed)
 	if errors.Is(err, hsm.ErrBadCiphertext) {
 		return nil, ErrBadSessionToken
@@ -197,6 +205,24 @@ func mergeTags(role, session map[string]string) map[string]string {
 type sessionCache struct {
 	mu     sync.RWMutex
 	opened map[string]*openedSession
+	turns  chan struct{} // see turn
+}
+
+// sessionTurns is how many session tokens the HSM opens at a time. Whether a token is one is known
+// only afterwards, and nobody needs credentials to send one: what is made up must not take the HSM's
+// sessions from requests that were authenticated.
+const sessionTurns = 2
+
+func newSessionCache() sessionCache { return sessionCache{turns: make(chan struct{}, sessionTurns)} }
+
+// turn waits, as long as ctx lets it, until the HSM may open one more session token. done ends the turn.
+func (c *sessionCache) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case c.turns <- struct{}{}:
+		return func() { <-c.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // sessionCacheBound is the number of sessions kept opened.

@@ -49,6 +49,9 @@ func (s *Service) trusts(ctx context.Context, role *keystore.RoleRecord, r trust
 		Owner:      role.Account,
 		Attributes: &q,
 	}
+	if caller.Principal.Service != "" {
+		q.Request.Principal.Account = "" // that of the call is the one it says it acts for
+	}
 	return policy.Evaluate(&q.Request, caller.policies(document)).Effect == policy.Allowed, nil
 }
 
@@ -69,7 +72,8 @@ func trustDocuments(trust json.RawMessage) (direct, federated string, err error)
 	var forDirect, forFederated []map[string]json.RawMessage
 	for _, s := range statements {
 		s["Resource"] = json.RawMessage(`"*"`)
-		if string(bytes.TrimSpace(s["Effect"])) == `"Deny"` {
+		var effect string
+		if json.Unmarshal(s["Effect"], &effect) == nil && effect == "Deny" { // however the text spells it
 			forDirect, forFederated = append(forDirect, s), append(forFederated, s)
 			continue
 		}

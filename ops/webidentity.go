@@ -77,6 +77,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 		return nil, err
 	}
 	assumed.Provider, assumed.Audience, assumed.Subject = token.Provider.Issuer, token.Audience, token.Subject
+	s.logSession(ctx, provider+"/"+token.Subject, origin, assumed)
 	return assumed, nil
 }
 

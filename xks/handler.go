@@ -27,6 +27,8 @@ type HandlerConfig struct {
 	// Timeout bounds the wait for a token in one request; 0: DefaultTimeout, after which AWS KMS
 	// does not wait for the answer any more.
 	Timeout time.Duration
+	// Meter counts the requests; nil: nobody does.
+	Meter Meter
 	// Now is the clock of signatures and rates; nil: time.Now.
 	Now func() time.Time
 }
@@ -42,16 +44,20 @@ type Handler struct {
 	verifier *sigv4.Verifier
 	health   healthCheck
 	buffers  sync.Pool
+	meter    Meter
 }
 
 // NewHandler makes a proxy.
 func NewHandler(c HandlerConfig) *Handler {
-	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now}
+	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now, meter: c.Meter}
 	if h.timeout == 0 {
 		h.timeout = DefaultTimeout
 	}
 	if h.now == nil {
 		h.now = time.Now
+	}
+	if h.meter == nil {
+		h.meter = noMeter{}
 	}
 	h.buffers.New = func() any { return new(bytes.Buffer) }
 	h.verifier = sigv4.NewVerifier(sigv4.Config{
@@ -74,6 +80,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun := h.now()
+	h.meter.Begin()
+	counted := meterReading{meter: h.meter, began: time.Now(), code: InternalException}
+	defer counted.end()
 	e := exchange{handler: h, r: r}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
@@ -84,6 +93,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		known = e.known(err)
 		status, answer = known.HTTPStatus, errorAnswer(known)
 	}
+	counted.outcome(&e, known)
 	if status == http.StatusMethodNotAllowed {
 		w.Header()["Allow"] = []string{http.MethodPost}
 	}

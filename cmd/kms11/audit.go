@@ -121,7 +121,7 @@ func verifyTrail(c *cli.Context) error {
 		return err
 	}
 	if n := len(report.Findings); n > 0 {
-		return auditError{fmt.Errorf("the audit trail in %s is not whole: %d findings, the first: %s", dir, n, report.Findings[0])}
+		return auditError{fmt.Errorf("the audit trail in %s is not whole; findings: %d, the first: %s", dir, n, report.Findings[0])}
 	}
 	return nil
 }

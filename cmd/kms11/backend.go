@@ -169,6 +169,7 @@ func (b *backend) settleAccount(ctx context.Context, c *Config) error {
 
 // firstAccount gives the account of the keystore's first user, who is the administrator that it was
 // made with: that user cannot be deleted. With an account it gives that one, "" if it has no user.
+// A user's record that was tampered with does not keep the others from being served.
 func firstAccount(ctx context.Context, store *keystore.Store, partition, only string) (first string, err error) {
 	accounts, err := store.Accounts(ctx, partition)
 	if err != nil {
@@ -184,18 +185,21 @@ func firstAccount(ctx context.Context, store *keystore.Store, partition, only st
 			if names, more, err = store.ScanUsers(ctx, partition, account, after, 1000); err != nil {
 				return "", err
 			}
+			if only != "" && len(names) > 0 {
+				return account, nil
+			}
 			for _, name := range names {
+				after = name
 				user, err := store.User(ctx, keystore.UserID{Partition: partition, Account: account, Name: name})
+				if errors.Is(err, keystore.ErrTampered) {
+					continue
+				}
 				if err != nil {
 					return "", err
-				}
-				if only != "" {
-					return account, nil
 				}
 				if first == "" || user.Created.Before(created) {
 					first, created = account, user.Created
 				}
-				after = name
 			}
 		}
 	}
@@ -228,6 +232,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Store:       b.store,
 		Domain:      b.domain,
 		Regions:     b.regions.domains,
+		RegionURIs:  c.regionURIs(),
 		Account:     c.Account,
 		Region:      c.Region,
 		Serves:      c.serves,

@@ -86,6 +86,8 @@ type Config struct {
 	XKS XKSConfig `yaml:"xks"`
 	// Audit says how the audit trail is kept.
 	Audit AuditConfig `yaml:"audit"`
+	// Metrics is the endpoint that Prometheus reads.
+	Metrics MetricsConfig `yaml:"metrics"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -142,7 +144,7 @@ func loadConfig(file string, environment func(string) (string, bool)) (Config, e
 			return config, fmt.Errorf("config: %w", err)
 		}
 		if err := decodeYAML(text, &config); err != nil {
-			return config, fmt.Errorf("config: %s: %s", file, oneLine(err))
+			return config, fmt.Errorf("config: %s: %s", file, yamlText(err))
 		}
 	}
 	return config, override(reflect.ValueOf(&config).Elem(), "KMS11", environment)
@@ -182,7 +184,7 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 		}
 		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct {
 			if err := decodeYAML([]byte(text), field.Addr().Interface()); err != nil {
-				return fmt.Errorf("config: environment variable %s: %s", name, oneLine(err))
+				return fmt.Errorf("config: environment variable %s: %s", name, yamlText(err))
 			}
 			continue
 		}
@@ -208,8 +210,9 @@ func override(v reflect.Value, prefix string, environment func(string) (string, 
 }
 
 var (
-	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
-	regionForm  = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
+	accountForm  = regexp.MustCompile(`^[0-9]{12}$`)
+	unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	regionForm   = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
 )
 
 // maxSessions is far more than any token serves at once; a larger number is a mistake.
@@ -250,7 +253,7 @@ func (c *Config) check() error {
 		}
 	}
 	for _, uri := range c.Tokens {
-		if _, err := hsm.ParseURI(uri); err != nil {
+		if err := checkTokenURI(uri); err != nil {
 			return fmt.Errorf("config: tokens: %w", err)
 		}
 	}
@@ -283,7 +286,16 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
+	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS), c.Metrics.check(c.TLS))
+}
+
+// checkTokenURI refuses what cannot name a token of the domain.
+func checkTokenURI(text string) error {
+	uri, err := hsm.ParseURI(text)
+	if err == nil && uri.ModulePath == "" {
+		err = fmt.Errorf("%s names no PKCS #11 library: add ?module-path=/path/to/library.so", uri)
+	}
+	return err
 }
 
 // serves says whether the endpoint serves a Region: in dev mode every one.
@@ -298,6 +310,12 @@ func isLoopback(listen string) (bool, error) {
 		return false, err
 	}
 	return address.IP.IsLoopback(), nil
+}
+
+// yamlText is an error of YAML without the names of Go's types.
+func yamlText(err error) string {
+	text := strings.TrimPrefix(oneLine(err), "yaml: ")
+	return unknownField.ReplaceAllString(strings.TrimPrefix(text, "unmarshal errors: "), "there is no setting $1")
 }
 
 func oneLine(err error) string {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -40,10 +39,23 @@ func (c *Config) checkRegionTokens() error {
 			return fmt.Errorf("config: regiontokens: %s has no token", region)
 		}
 		for _, uri := range uris {
-			if _, err := hsm.ParseURI(uri); err != nil {
+			if err := checkTokenURI(uri); err != nil {
 				return fmt.Errorf("config: regiontokens: %s: %w", region, err)
 			}
 		}
 	}
 	return nil
+}
+
+// regionURIs are the tokens of Regions without PINs.
+func (c *Config) regionURIs() map[string][]string {
+	all := map[string][]string{}
+	for region, uris := range c.RegionTokens {
+		for _, text := range uris {
+			if uri, err := hsm.ParseURI(text); err == nil { // as check has seen to
+				all[region] = append(all[region], uri.String())
+			}
+		}
+	}
+	return all
 }

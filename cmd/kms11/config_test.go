@@ -260,3 +260,22 @@ services:
 		t.Errorf("a short secret: %v", err)
 	}
 }
+
+// TestUnknownSetting: a mistake in a file is told by its line and in the words of the file.
+func TestUnknownSetting(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kms11.yaml")
+	for text, want := range map[string]string{
+		"data: x\nquotass: {keys: 1}\n":    "line 2: there is no setting quotass",
+		"xks:\n  lissten: 127.0.0.1:1\n":   "line 2: there is no setting lissten",
+		"sessions: many\n":                 "line 1: cannot unmarshal !!str `many` into int",
+		"oidc:\n  - {issuer: x, aud: y}\n": "line 2: there is no setting aud",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := loadConfig(file, func(string) (string, bool) { return "", false })
+		if err == nil || err.Error() != "config: "+file+": "+want {
+			t.Errorf("%q gives %v, want %s", text, err, want)
+		}
+	}
+}

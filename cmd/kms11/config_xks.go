@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-
-	"github.com/kms11/kms11/hsm"
 )
 
 // XKSConfig is the external key store proxy: an endpoint of its own, at which an AWS KMS or another
@@ -62,7 +60,7 @@ func (c *XKSConfig) check(tls TLSConfig) error {
 		}
 	}
 	for _, uri := range c.Tokens {
-		if _, err := hsm.ParseURI(uri); err != nil {
+		if err := checkTokenURI(uri); err != nil {
 			return fmt.Errorf("config: xks.tokens: %w", err)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 func greet(to io.Writer, c Config, p paths, endpoint string, created bool, key ops.AccessKey) error {
 	credentials := "  . " + shellQuote(relative(p.adminEnv)) + "\n"
 	if c.Dev {
-		credentials = fmt.Sprintf("  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=unchecked AWS_REGION=%s AWS_DEFAULT_REGION=%s AWS_ENDPOINT_URL_KMS=%s\n",
-			c.Account, c.Region, c.Region, endpoint)
+		credentials = fmt.Sprintf("  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=unchecked AWS_REGION=%s AWS_DEFAULT_REGION=%s AWS_ENDPOINT_URL_KMS=%s AWS_ENDPOINT_URL_STS=%s\n",
+			c.Account, c.Region, c.Region, endpoint, endpoint)
 	}
 	if _, err := os.Stat(p.adminEnv); !c.Dev && os.IsNotExist(err) {
-		credentials = fmt.Sprintf("  . admin.env    # from where it was moved to; AWS_ENDPOINT_URL_KMS is now %s\n", endpoint)
+		credentials = fmt.Sprintf("  . admin.env    # from where it was moved to; AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL_STS are now %s\n", endpoint)
 	}
 	made := "its keys are in the token it made before"
 	if created {

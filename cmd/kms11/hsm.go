@@ -56,6 +56,11 @@ func withTokens(c *cli.Context, show func(context.Context, *cli.Context, *hsm.To
 		return err
 	}
 	if uris := c.StringSlice("token"); len(uris) > 0 {
+		for _, uri := range uris {
+			if err := checkTokenURI(uri); err != nil {
+				return usageError{fmt.Errorf("--token: %w", err)}
+			}
+		}
 		config.Tokens, config.RegionTokens = uris, nil
 	}
 	p, err := pathsOf(config.Data)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -44,7 +45,12 @@ func initTokenCommand() *cli.Command {
 			if err := hsm.InitToken(module, c.String("label"), officer, user); err != nil {
 				return err
 			}
-			uri := hsm.URI{Token: c.String("label"), ModulePath: module, PINSource: "file:" + c.String("pin-file")}
+			// Whole, so that it can go into a configuration file and be used from anywhere.
+			pinFile, err := filepath.Abs(c.String("pin-file"))
+			if err != nil {
+				return err
+			}
+			uri := hsm.URI{Token: c.String("label"), ModulePath: module, PINSource: "file:" + pinFile}
 			_, err = fmt.Fprintln(c.App.Writer, uri)
 			return err
 		},

@@ -52,7 +52,7 @@ func (b *backend) initialise(ctx context.Context, c *Config, p paths, log *slog.
 		return err
 	}
 	if state.keystore {
-		return mismatchError{fmt.Errorf("there is a keystore already: %s", p.keystore)}
+		return mismatchError{fmt.Errorf("there is a keystore already, %s: kms11 serve uses it", p.keystore)}
 	}
 	local := len(c.Tokens) == 0
 	if local && state.token {

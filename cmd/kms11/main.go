@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ const gcPercent = 400
 
 // run executes one command and gives its exit code. An error is one line on standard error.
 func run(args []string, stdout, stderr io.Writer) int {
+	var unknown error // a command that does not exist, which the library reports and takes for success
 	app := &cli.App{
 		Name:           "kms11",
 		Usage:          "a key management service with AWS KMS's API, its keys in a PKCS #11 token",
@@ -51,35 +53,24 @@ func run(args []string, stdout, stderr io.Writer) int {
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              asUsageError,
 		CommandNotFound: func(c *cli.Context, name string) {
-			fmt.Fprintf(stderr, "kms11: no command %q: see kms11 help\n", name)
+			unknown = errNoCommand(c, name)
 		},
 		Description: "Exit codes: 0 success, 1 failure, 2 wrong arguments or settings, 3 token not usable, 4 token and keystore do not fit together, 5 the audit trail is not whole.",
 		Commands:    withUsageErrors([]*cli.Command{serveCommand(), initCommand(), statusCommand(), iamGroup(), auditCommand(), hsmCommand(), policyCommand(), xksCommand(), versionCommand()}),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageError{fmt.Errorf("no command %q: see kms11 help", c.Args().First())}
+				return errNoCommand(c, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
-	err := app.Run(args)
+	err := cmp.Or(app.Run(args), unknown)
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintf(stderr, "kms11: %s\n", oneLine(err))
 	return exitCode(err)
 }
-
-// withUsageErrors gives every command the handler of wrong flags, which they do not inherit.
-func withUsageErrors(commands []*cli.Command) []*cli.Command {
-	for _, command := range commands {
-		command.OnUsageError = asUsageError
-		withUsageErrors(command.Subcommands)
-	}
-	return commands
-}
-
-func asUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
 // usageError is a mistake in arguments or settings.
 type usageError struct{ error }

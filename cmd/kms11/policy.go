@@ -31,8 +31,8 @@ func policyExplainCommand() *cli.Command {
 			"only what the flags say. Exit code 0 means that there is an answer, not that it is yes. Asks over the admin socket in the " +
 			"data directory, so it works for the server's own user only.",
 		Flags: append(settingFlags(),
-			&cli.StringFlag{Name: "principal", Usage: "ARN of a user, a role, a session of one, or an account's root user"},
-			&cli.StringFlag{Name: "action", Usage: "the action, such as kms:Encrypt"},
+			&cli.StringFlag{Name: "principal", Required: true, Usage: "ARN of a user, a role, a session of one, or an account's root user"},
+			&cli.StringFlag{Name: "action", Required: true, Usage: "the action, such as kms:Encrypt"},
 			&cli.StringFlag{Name: "key", Usage: "key id, key ARN or alias; none for an action without a key"},
 			&cli.StringFlag{Name: "region", Usage: "the Region of the request (default: the server's)"},
 			&cli.StringSliceFlag{Name: "context", Usage: "a pair of the encryption context, `key=value`; may be repeated"},
@@ -56,9 +56,6 @@ func explainRequest(c *cli.Context) (ops.ExplainRequest, error) {
 	request := ops.ExplainRequest{
 		Principal: c.String("principal"), Action: c.String("action"), Key: c.String("key"), Region: c.String("region"),
 		Context: map[string]string{}, Conditions: map[string][]string{},
-	}
-	if request.Principal == "" || request.Action == "" {
-		return request, errors.New("say --principal and --action")
 	}
 	for _, pair := range c.StringSlice("context") {
 		key, value, found := strings.Cut(pair, "=")

@@ -48,6 +48,9 @@ func serveCommand() *cli.Command {
 
 // serve opens or makes what is needed and serves until ctx ends.
 func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (err error) {
+	if err := forbidCoreDumps(); err != nil {
+		return err
+	}
 	p, err := pathsOf(c.Data)
 	if err != nil {
 		return err
@@ -68,6 +71,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	xksTLS, err := b.openXKSTLS(c)
+	if err != nil {
+		return err
+	}
+	metricsTLS, err := b.openMetricsTLS(c)
 	if err != nil {
 		return err
 	}
@@ -105,7 +112,8 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
-	stopXKS, err := serveXKS(c, proxy, xksTLS, log)
+	measured := newMeasuring(c, service, log)
+	stopXKS, err := serveXKS(c, proxy, xksTLS, measured.proxy(), log)
 	if err != nil {
 		return err
 	}
@@ -115,7 +123,12 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	defer admin.Close()
-	server := api.NewServer(handler(c, service, log), log)
+	server := api.NewServer(handler(c, service, measured, log), log)
+	stopMetrics, err := measured.serve(c, metricsTLS, log)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "regions", append([]string{c.Region}, c.Regions...), "domain", b.domain.Describe().ID)
 	if err := greet(stdout, c, p, address, created, b.made); err != nil {
 		return err
@@ -168,13 +181,13 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 }
 
 // handler is the KMS API with the authentication that the configuration asks for.
-func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
+func handler(c Config, service *ops.Service, measured *measuring, log *slog.Logger) http.Handler {
 	if !c.Dev {
-		return endpointFor(c, service, api.NewSigV4(service), api.NewSTSSigV4(service), log)
+		return endpointFor(c, service, api.NewSigV4(service), api.NewSTSSigV4(service), measured, log)
 	}
 	log.Warn("dev mode: signatures are not checked and every access key is its account's root user")
 	dev := api.NewDev(c.Account, c.Region)
-	return api.MarkDev(endpointFor(c, service, dev, dev, log))
+	return api.MarkDev(endpointFor(c, service, dev, dev, measured, log))
 }
 
 func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {

@@ -15,6 +15,9 @@ func versionCommand() *cli.Command {
 		Name:  "version",
 		Usage: "print the version",
 		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{errExtraArgument(c.Args().First())}
+			}
 			_, err := fmt.Fprintf(c.App.Writer, "kms11 %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// bodies reads the bodies of requests. Who sent a request is known only once its body is there, so
+// anybody can have memory taken for one; large bodies, which hardly any request has, take turns.
+type bodies struct {
+	turns chan struct{}
+	wait  time.Duration // the longest, for a turn
+}
+
+const (
+	// largeBody is the size in bytes from which on a body needs a turn. Of valid requests only those with
+	// a large key policy, many large tags or an attestation document have one.
+	largeBody = 64 << 10
+	// bodyTurns is how many large bodies are read at a time: 32 MB of the largest.
+	bodyTurns = 32
+	turnWait  = 5 * time.Second
+)
+
+// errTurn means that no large body could be read in time.
+var errTurn = errors.New("too many large requests at a time")
+
+func newBodies() bodies { return bodies{turns: make(chan struct{}, bodyTurns), wait: turnWait} }
+
+// read reads the body of a request, of most bytes. An error that matches *http.MaxBytesError or errTurn
+// says so.
+func (b *bodies) read(w http.ResponseWriter, r *http.Request, into *bytes.Buffer, most int64) error {
+	if r.ContentLength > most {
+		return &http.MaxBytesError{Limit: most}
+	}
+	body := http.MaxBytesReader(w, r.Body, most)
+	if r.ContentLength < 0 || r.ContentLength > largeBody {
+		// One that does not say how long it is may be short.
+		if _, err := io.CopyN(into, body, largeBody); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		done, err := b.turn(r)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	_, err := into.ReadFrom(body)
+	return err
+}
+
+// turn waits for a turn.
+func (b *bodies) turn(r *http.Request) (done func(), err error) {
+	done = func() { <-b.turns }
+	select {
+	case b.turns <- struct{}{}:
+		return done, nil
+	default:
+	}
+	timeout := time.NewTimer(b.wait)
+	defer timeout.Stop()
+	select {
+	case b.turns <- struct{}{}:
+		return done, nil
+	case <-timeout.C:
+		return nil, errTurn
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
