@@ -63,7 +63,7 @@ func (r *keyring) handles() int { return r.cache.size() }
 // Tokens tells how each of the domain's tokens is.
 func (d *Domain) Tokens() []TokenState {
 	var all []TokenState
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		all = append(all, m.token.State())
 	}
 	return all

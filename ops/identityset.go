@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 )
 
@@ -57,6 +58,7 @@ type fileKey struct {
 	disabled bool
 	user     *keystore.UserRecord
 	caller   *Caller
+	sealedBy uint32 // version of the sealing key; 0 for a secret that was not sealed
 }
 
 // holds says whether any of the set's principals is of an account.
@@ -169,7 +171,7 @@ func (s *Service) useAccessKey(ctx context.Context, set *identitySet, user *keys
 	if err != nil {
 		return err
 	}
-	set.keys[key.ID] = &fileKey{secret: secret, disabled: key.Disabled, user: user, caller: caller}
+	set.keys[key.ID] = &fileKey{secret: secret, disabled: key.Disabled, user: user, caller: caller, sealedBy: hsm.SealVersion(key.Sealed)}
 	return nil
 }
 

@@ -5,6 +5,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type Service struct {
 	lastUses   *lastUses
 	limits     limits
 	services   services
+	rotations  *rotations // of domain keys
 
 	attestation *attest.Verifier
 
@@ -80,6 +82,9 @@ type Config struct {
 	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// OpenToken opens a token for a rotation of domain keys, once for each URI; nil opens none. It belongs
+	// to the caller.
+	OpenToken func(ctx context.Context, uri string) (*hsm.Token, error)
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
 	WebIdentities WebIdentities
 	// Audit takes an event for every request and for what the service does by itself; nil: none.
@@ -107,6 +112,7 @@ func New(c Config) *Service {
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
 		services:   newServices(c.Services),
+		rotations:  newRotations(c.OpenToken),
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,

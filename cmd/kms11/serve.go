@@ -106,6 +106,8 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	defer stopIdentities()
 	defer background(service.Run)()
 	defer background(b.awaitRegions(c, service, log))()
+	defer background(service.RunRotations)()
+	defer background(service.ReportOrphans)()
 	proxy, err := b.openXKS(ctx, c, service, log)
 	if err != nil {
 		return err
@@ -169,7 +171,7 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 	if err := b.openTokens(ctx, *c, p, log); err != nil {
 		return false, err
 	}
-	if err := b.open(ctx, p); err != nil {
+	if err := b.open(ctx, *c, p, log); err != nil {
 		return false, err
 	}
 	if err := b.openRegions(ctx, *c, log); err != nil {
