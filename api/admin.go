@@ -27,6 +27,8 @@ type Status struct {
 	Healthy bool   `json:"healthy"`
 	Problem string `json:"problem,omitempty"`
 	ops.Status
+	// Tokens are all that the server uses. What is said of them is there even when a check hangs.
+	Tokens []ops.TokenStatus `json:"tokens"`
 	// Regions are those with tokens of their own. One that is not healthy makes the server not healthy,
 	// though the others are served.
 	Regions []ops.RegionStatus `json:"regions,omitempty"`
@@ -47,26 +49,41 @@ func ListenAdmin(path string, service *ops.Service, version string, commands ...
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 		defer cancel()
-		status := Status{Version: version, Healthy: true}
-		var err error
-		if status.Status, err = service.Status(ctx); err == nil {
-			err = service.Health(ctx)
+		checked := make(chan Status, 1)
+		go func() { checked <- check(ctx, service) }()
+		var status Status
+		select {
+		case status = <-checked:
+		case <-ctx.Done():
+			status.Problem = errCheckHangs.Error()
 		}
-		if err != nil {
-			status.Healthy, status.Problem = false, err.Error()
-		}
-		status.addRegions(service.Regions(ctx))
+		status.Version, status.Tokens = version, service.Tokens()
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status) // a client that has gone does not concern the server
 	})
 	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	mux.HandleFunc("POST /iam/{action}", iamHandler(service))
+	mux.HandleFunc("POST /domain/{action}", domainHandler(service))
 	for _, register := range commands {
 		register(mux)
 	}
-	a := &Admin{path: path, server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
+	a := &Admin{path: path, server: &http.Server{Handler: mux, ConnContext: withPeer, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
 	go func() { _ = a.server.Serve(listener) }() // ends with Close
 	return a, nil
+}
+
+// check asks the tokens and the store how they are.
+func check(ctx context.Context, service *ops.Service) Status {
+	status := Status{Healthy: true}
+	var err error
+	if status.Status, err = service.Status(ctx); err == nil {
+		err = service.Health(ctx)
+	}
+	if err != nil {
+		status.Healthy, status.Problem = false, err.Error()
+	}
+	status.addRegions(service.Regions(ctx))
+	return status
 }
 
 func (s *Status) addRegions(regions []ops.RegionStatus) {

@@ -18,7 +18,7 @@ func iamHandler(service *ops.Service) http.HandlerFunc {
 			answerAdmin(w, http.StatusBadRequest, AdminError{"the request could not be read"})
 			return
 		}
-		answer, err := service.Administer(r.Context(), r.PathValue("action"), request)
+		answer, err := service.Administer(r.Context(), AdminOrigin(r), r.PathValue("action"), request)
 		var told *ops.IdentityError
 		switch {
 		case errors.As(err, &told):

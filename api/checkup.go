@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -10,25 +11,55 @@ import (
 // and costs token calls, so however many ask, it is made at most that often.
 const checkupInterval = time.Second
 
+// errCheckHangs is the result while a check takes longer than healthTimeout: it waits for a token or for
+// the store.
+var errCheckHangs = errors.New("the health check itself does not come back")
+
 // A checkup keeps the result of the last health check.
 type checkup struct {
-	mu   sync.Mutex // also makes those who ask during a check wait for it
-	last time.Time
-	err  error
+	mu    sync.Mutex
+	last  time.Time
+	err   error
+	began time.Time     // of the check under way
+	done  chan struct{} // closed when it ends; nil: there is none
 }
 
-// result gives the result of the last check, or of a new one if that is too old. A client that
-// hangs up does not spoil the check for the others.
+// result gives the result of the last check, or of a new one if that is too old: those who ask during a
+// check wait for it. A client that hangs up does not spoil the check for the others. A call into a token
+// cannot be interrupted, so a check can outlast any bound: nobody waits for it longer than healthTimeout
+// after it began, and no second one is made beside it.
 func (c *checkup) result(ctx context.Context, check func(context.Context) error) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); c.last.IsZero() || now.Sub(c.last) >= checkupInterval {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
-		defer cancel()
-		c.err = check(ctx)
-		c.last = time.Now()
+	if now := time.Now(); c.done == nil {
+		if !c.last.IsZero() && now.Sub(c.last) < checkupInterval {
+			defer c.mu.Unlock()
+			return c.err
+		}
+		c.began, c.done = now, make(chan struct{})
+		go c.run(context.WithoutCancel(ctx), check, c.done)
 	}
+	done, rest := c.done, time.Until(c.began.Add(healthTimeout))
+	c.mu.Unlock()
+	patience := time.NewTimer(max(rest, 0))
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+		return errCheckHangs
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.err
+}
+
+func (c *checkup) run(ctx context.Context, check func(context.Context) error, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	err := check(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err, c.last, c.done = err, time.Now(), nil
+	close(done)
 }
 
 // regionCheckups has a checkup for each Region that has tokens of its own, which are few.

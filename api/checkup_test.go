@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,5 +33,38 @@ func TestCheckupStands(t *testing.T) {
 	c.last = time.Now().Add(-checkupInterval)
 	if _ = c.result(t.Context(), check); made != 2 {
 		t.Error("an old result was not renewed")
+	}
+}
+
+// TestCheckupHangs: a check that does not come back is waited for so long and no longer, by those who
+// come later not at all, and is not made a second time beside it.
+func TestCheckupHangs(t *testing.T) {
+	var c checkup
+	var made atomic.Int32
+	hang := make(chan struct{})
+	check := func(context.Context) error {
+		made.Add(1)
+		<-hang
+		return nil
+	}
+	first := make(chan error)
+	go func() { first <- c.result(t.Context(), check) }()
+	for made.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	c.mu.Lock()
+	c.began = c.began.Add(-healthTimeout)
+	c.mu.Unlock()
+	for range 3 {
+		if err := c.result(t.Context(), check); err != errCheckHangs {
+			t.Errorf("a check that hangs says %v", err)
+		}
+	}
+	close(hang)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if err := c.result(t.Context(), check); err != nil || made.Load() != 1 {
+		t.Errorf("after %d checks: %v", made.Load(), err)
 	}
 }

@@ -45,6 +45,7 @@ type Handler struct {
 	bodies        bodies
 	checkup       checkup
 	regions       regionCheckups
+	meter         Meter
 }
 
 // NewHandler makes the handler of the KMS API at "/" and of the health check at "/healthz".
@@ -53,6 +54,7 @@ func NewHandler(service *ops.Service, authenticator Authenticator, log *slog.Log
 		service:       service,
 		authenticator: authenticator,
 		log:           log,
+		meter:         noMeter{},
 		buffers:       sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		bodies:        newBodies(),
 	}
@@ -63,15 +65,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.health(w, r)
 		return
 	}
+	m := begin(h.meter)
+	defer m.end()
 	requestID := newRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
 	operation, err := h.target(r)
 	if err != nil { // no operation: nothing that the audit trail tells of
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.operation = operation.Name
 	call := h.service.Begin(requestID, originOf(r))
 	output, err := h.invoke(w, r, operation, &call, buffer)
 	buffer.Reset() // the request has been decoded; the answer takes its place
@@ -83,9 +88,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = unrecorded
 	}
 	if err != nil {
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.code = ""
 	respond(w, http.StatusOK, buffer.Bytes())
 }
 
@@ -128,12 +134,8 @@ func asserted(r *http.Request) (accessKeyID, region string) {
 // originOf is where a request came from. A proxy's word about it is not taken; what a service says of
 // whom it acts for is signed.
 func originOf(r *http.Request) ops.Origin {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	origin := ops.Origin{
-		SourceIP: host, UserAgent: r.UserAgent(), Secure: r.TLS != nil,
+		SourceIP: addressOf(r), UserAgent: r.UserAgent(), Secure: r.TLS != nil,
 		SourceARN: r.Header.Get("X-Amz-Source-Arn"), SourceAccount: r.Header.Get("X-Amz-Source-Account"),
 	}
 	if r.TLS != nil {
@@ -145,6 +147,15 @@ func originOf(r *http.Request) ops.Origin {
 		}
 	}
 	return origin
+}
+
+// addressOf is the IP address that a request came from.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // target finds the operation that a request names.
@@ -190,6 +201,9 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 	buffer.Reset()
 	h.buffers.Put(buffer)
 }
+
+// Healthy says why the server is not healthy, as GET /healthz without a Region finds it.
+func (h *Handler) Healthy(ctx context.Context) error { return h.checkup.result(ctx, h.service.Health) }
 
 // health answers load balancers: 200 while the token and the store answer, else 503. With the parameter
 // region it is about a Region, which may have tokens of its own.

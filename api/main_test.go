@@ -86,7 +86,7 @@ func (s *site) administer(action string, request any, answer any) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	got, err := s.service.Administer(s.t.Context(), action, body)
+	got, err := s.service.Administer(s.t.Context(), ops.Origin{}, action, body)
 	if err != nil {
 		s.t.Fatalf("%s: %v", action, err)
 	}

@@ -33,8 +33,9 @@ type errorBody struct {
 }
 
 // fail is the one place that turns an error into an answer. What is not known to be for clients
-// becomes KMSInternalException without a text; its cause goes to the log.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
+// becomes KMSInternalException without a text; its cause goes to the log. It gives the code that the
+// client got.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	known := kms.AsError(err)
 	status := known.Code.Status()
 	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled) // the client is: no fault of the server's
@@ -53,4 +54,5 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string,
 	}
 	w.Header().Set("X-Amzn-ErrorType", string(known.Code))
 	respond(w, status, text)
+	return string(known.Code)
 }

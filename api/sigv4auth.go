@@ -49,8 +49,8 @@ func newSigV4(service *ops.Service, scope string, regionOK func(string) bool) *S
 			}
 			return sigv4.Credential{Secret: secret, Value: caller}, err
 		},
-		Session: func(ctx context.Context, accessKeyID, token string) (sigv4.Credential, error) {
-			secret, expires, caller, err := service.SessionCredential(ctx, accessKeyID, token)
+		Session: func(r *http.Request, accessKeyID, token string) (sigv4.Credential, error) {
+			secret, expires, caller, err := service.SessionCredential(r.Context(), addressOf(r), accessKeyID, token)
 			if errors.Is(err, ops.ErrBadSessionToken) {
 				return sigv4.Credential{}, sigv4.ErrUnknownKey
 			}

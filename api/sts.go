@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/kms11/kms11/kms"
@@ -21,11 +22,12 @@ type STS struct {
 	authenticator Authenticator
 	log           *slog.Logger
 	bodies        bodies
+	meter         Meter
 }
 
 // NewSTS makes the handler of the STS API.
 func NewSTS(service *ops.Service, authenticator Authenticator, log *slog.Logger) *STS {
-	return &STS{service: service, authenticator: authenticator, log: log, bodies: newBodies()}
+	return &STS{service: service, authenticator: authenticator, log: log, bodies: newBodies(), meter: noMeter{}}
 }
 
 // Endpoint serves KMS and STS at one address.
@@ -60,24 +62,48 @@ const (
 )
 
 func (h *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m := begin(h.meter)
+	defer m.end()
 	requestID := newRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
-	answer, err := h.invoke(w, r, requestID)
+	call := h.service.BeginSTS(requestID, originOf(r))
+	answer, err := h.invoke(w, r, &call)
+	m.operation = call.Operation
+	if call.Operation != "" { // else there is nothing that the audit trail tells of
+		var told queryError
+		if err != nil {
+			told = queryErrorOf(err)
+		}
+		// The answer leaves once there is a record of it.
+		if unrecorded := h.service.ConcludeSTS(&call, told.code, told.message); unrecorded != nil {
+			err = unrecorded
+		}
+	}
 	if err != nil {
-		h.fail(w, r, requestID, err)
+		m.code = h.fail(w, r, requestID, err)
 		return
 	}
+	m.code = ""
 	respondXML(w, http.StatusOK, answer)
 }
 
-// invoke takes a request to its operation and turns a panic there into an error.
-func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (answer any, err error) {
+// STSOperations are the operations that STS serves.
+func STSOperations() []string {
+	return []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"}
+}
+
+// invoke takes a request to its operation and turns a panic there into an error. The call tells
+// afterwards what is known of the request; its Operation is empty if the request names none.
+func (h *STS) invoke(w http.ResponseWriter, r *http.Request, call *ops.Call) (answer any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("panic in an operation", "requestId", requestID, "stack", string(debug.Stack()))
+			h.log.Error("panic in an operation", "requestId", call.RequestID, "stack", string(debug.Stack()))
 			answer, err = nil, kms.KMSInternalException.Err()
 		}
 	}()
+	if err := h.service.Auditable(); err != nil {
+		return nil, err
+	}
 	var body bytes.Buffer
 	if err := h.bodies.read(w, r, &body, maxSTSBody); err != nil {
 		return nil, tooLargeOrBroken(err)
@@ -86,38 +112,39 @@ func (h *STS) invoke(w http.ResponseWriter, r *http.Request, requestID string) (
 	if err != nil {
 		return nil, err
 	}
-	origin := originOf(r)
 	action, version := q.get("Action"), q.get("Version")
 	if action == "" {
 		return nil, &queryError{code: "MissingAction", message: "The request is missing an action.", status: http.StatusBadRequest}
 	}
-	if action == "AssumeRoleWithWebIdentity" && version == stsVersion {
-		assumed, err := h.service.AssumeRoleWithWebIdentity(r.Context(), origin, q.webIdentity())
+	if version == stsVersion && slices.Contains(STSOperations(), action) {
+		call.Operation = action
+	}
+	if call.Operation == "AssumeRoleWithWebIdentity" {
+		assumed, err := h.service.AssumeRoleWithWebIdentity(r.Context(), call, q.webIdentity())
 		if err != nil {
 			return nil, err
 		}
-		return webIdentityAnswer(assumed, requestID), nil
+		return webIdentityAnswer(assumed, call.RequestID), nil
 	}
-	call, err := h.authenticator.Authenticate(r, body.Bytes())
+	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
 	if err != nil {
+		call.Claimed, call.Region = asserted(r)
 		return nil, err
 	}
-	call.RequestID, call.Origin = requestID, origin
-	if version == stsVersion {
-		switch action {
-		case "GetCallerIdentity":
-			return callerIdentityAnswer(h.service.GetCallerIdentity(&call), requestID), nil
-		case "AssumeRole":
-			in, err := q.assumeRole()
-			if err != nil {
-				return nil, err
-			}
-			assumed, err := h.service.AssumeRole(r.Context(), &call, in)
-			if err != nil {
-				return nil, err
-			}
-			return assumeRoleAnswer(assumed, requestID), nil
+	call.Region, call.Caller, call.Via = authenticated.Region, authenticated.Caller, authenticated.Via
+	switch call.Operation {
+	case "GetCallerIdentity":
+		return callerIdentityAnswer(h.service.GetCallerIdentity(call), call.RequestID), nil
+	case "AssumeRole":
+		in, err := q.assumeRole()
+		if err != nil {
+			return nil, err
 		}
+		assumed, err := h.service.AssumeRole(r.Context(), call, in)
+		if err != nil {
+			return nil, err
+		}
+		return assumeRoleAnswer(assumed, call.RequestID), nil
 	}
 	if version == "" {
 		version = "NO_VERSION_SPECIFIED"
@@ -184,13 +211,17 @@ func queryErrorOf(err error) queryError {
 		}
 		return refusal
 	}
+	if known.Code == kms.ThrottlingException {
+		return queryError{code: "Throttling", message: known.Message, status: http.StatusBadRequest}
+	}
 	if known.Code == kms.KeyUnavailableException {
 		return queryError{code: "ServiceUnavailable", message: "The request has failed due to a temporary failure of the server.", status: http.StatusServiceUnavailable}
 	}
 	return queryError{code: "InternalFailure", message: "The request processing has failed because of an unknown error, exception or failure.", status: http.StatusInternalServerError}
 }
 
-func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
+// fail answers with an error and gives its code.
+func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	told := queryErrorOf(err)
 	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if told.status >= http.StatusInternalServerError && !gone {
@@ -205,6 +236,7 @@ func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err
 	respondXML(w, told.status, errorAnswer{
 		Namespace: stsNamespace, Type: kind, Code: told.code, Message: told.message, RequestID: requestID,
 	})
+	return told.code
 }
 
 // respondXML writes an answer. Its texts are escaped, and characters that XML cannot hold replaced.

@@ -172,11 +172,16 @@ func TestSTSErrors(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	// A panic is an internal failure.
-	h := NewSTS(nil, NewSTSSigV4(s.service), s.handlerLog())
+	h := NewSTS(s.service, panicking{}, s.handlerLog())
 	w = httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?Action=AssumeRoleWithWebIdentity&Version=2011-06-15&WebIdentityToken=a.b.c"+role, nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?Action=GetCallerIdentity&Version=2011-06-15", nil))
 	wantXML(t, w, 500, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure.")
 }
+
+// panicking is an authenticator with a fault.
+type panicking struct{}
+
+func (panicking) Authenticate(*http.Request, []byte) (ops.Call, error) { panic("a fault") }
 
 // TestWhichServiceIsAsked sends requests to the endpoint that could be for either service.
 func TestWhichServiceIsAsked(t *testing.T) {

@@ -41,22 +41,28 @@ type Event struct {
 // Appender is a part of an event that writes itself: it appends one JSON value.
 type Appender = kms.Audited
 
-// Resource is a KMS key that an event touched.
-type Resource struct{ Account, ARN string }
+// Resource is what an event touched: a KMS key if Type is empty.
+type Resource struct{ Account, ARN, Type string }
 
 // TLS is how a request came; its zero value is plain HTTP.
 type TLS struct{ Version, CipherSuite, Host string }
 
-// SourceKMS is the event source of what happens to keys, SourceTrail that of what the trail tells of
-// itself.
+// The sources of events: the service whose API was called, or the part of kms11 that has no counterpart
+// at AWS.
 const (
 	SourceKMS   = "kms.amazonaws.com"
-	SourceTrail = "audit.kms11"
+	SourceSTS   = "sts.amazonaws.com"
+	SourceIAM   = "iam.amazonaws.com"
+	SourceTrail = "audit.kms11" // what the trail tells of itself
+	SourceAdmin = "admin.kms11" // what an administrator does that IAM has no name for
+	SourceXKS   = "xks.kms11"   // uses of external keys that are no KMS keys
 )
 
 const (
 	eventVersion = "1.11"
 	keyType      = "AWS::KMS::Key"
+	// RoleType is the type of the resource of AssumeRole.
+	RoleType = "AWS::IAM::Role"
 	// internal is what CloudTrail calls the origin of service events.
 	internal = "AWS Internal"
 )
@@ -143,7 +149,12 @@ func (e *Event) appendResources(b []byte) []byte {
 		}
 		b = append(b, `{"accountId":`...)
 		b = kms.AppendJSON(b, e.Resources[i].Account)
-		b = append(b, `,"type":"`+keyType+`","ARN":`...)
+		if kind := e.Resources[i].Type; kind == "" {
+			b = append(b, `,"type":"`+keyType+`","ARN":`...)
+		} else {
+			b = appendText(b, "type", kind)
+			b = append(b, `,"ARN":`...)
+		}
 		b = kms.AppendJSON(b, e.Resources[i].ARN)
 		b = append(b, '}')
 	}

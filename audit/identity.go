@@ -10,6 +10,7 @@ type Identity struct {
 	Account     string
 	AccessKeyID string
 	UserName    string
+	Provider    string // of a web identity: the ARN of its issuer
 	InvokedBy   string // a service, or AWS Internal
 	// Issuer is the role of a session's context; its zero value is none.
 	Issuer Issuer
@@ -32,6 +33,7 @@ func (i *Identity) append(b []byte) []byte {
 	member("accountId", i.Account)
 	member("accessKeyId", i.AccessKeyID)
 	member("userName", i.UserName)
+	member("identityProvider", i.Provider)
 	if i.Issuer != (Issuer{}) {
 		b = append(b, `,"sessionContext":{"sessionIssuer":{"type":"Role","principalId":`...)
 		b = kms.AppendJSON(b, i.Issuer.PrincipalID)

@@ -129,7 +129,7 @@ func (a *abilities) bare(spec kms.KeySpec) bool { s, ok := a.specs[spec]; return
 // names are those of the API, "SYMMETRIC_DEFAULT" and "ECDH" among them. A token that is down
 // counts as it was when it was last up.
 func (d *Domain) Supports(spec kms.KeySpec, algorithm string) bool {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if a := m.token.abilities.Load(); a == nil || a.can(spec, algorithm) != nil {
 			return false
 		}

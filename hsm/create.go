@@ -28,7 +28,7 @@ func CreateDomain(ctx context.Context, tokens []*Token) (*Domain, error) {
 		// What was made is removed even if ctx ended meanwhile.
 		clean := context.WithoutCancel(ctx)
 		for _, t := range tokens {
-			err = errors.Join(err, t.do(clean, laneHold, func(s *session) error { return removeKeys(s, id) }))
+			err = errors.Join(err, t.do(clean, laneHold, func(s *session) error { return removeKeys(s, id, firstVersions) }))
 		}
 		return nil, fmt.Errorf("create domain: %w", err)
 	}
@@ -80,14 +80,14 @@ func commonScheme(ctx context.Context, tokens []*Token) (kms.DerivationScheme, e
 func birth(ctx context.Context, tokens []*Token, description kms.Domain, id []byte) (*Domain, error) {
 	var err error
 	if len(tokens) == 1 {
-		err = tokens[0].do(ctx, laneHold, func(s *session) error { return generateInPlace(s, id) })
+		err = tokens[0].do(ctx, laneHold, func(s *session) error { return generateInPlace(s, id, firstVersions) })
 	} else {
-		err = enrol(ctx, tokens, id)
+		err = enrol(ctx, tokens, nil, id, firstVersions)
 	}
 	if err != nil {
 		return nil, err
 	}
-	err = tokens[0].do(ctx, laneHold, func(s *session) error { return makeChecks(s, &description) })
+	err = tokens[0].do(ctx, laneHold, func(s *session) error { return makeChecks(s, description.Keys) })
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +96,12 @@ func birth(ctx context.Context, tokens []*Token, description kms.Domain, id []by
 
 // generateInPlace makes the keys as resting objects. It begins by removing what an earlier run of
 // it, cut short by a lost session, left under this random id.
-func generateInPlace(s *session, id []byte) error {
-	if err := removeKeys(s, id); err != nil {
+func generateInPlace(s *session, id []byte, v versions) error {
+	if err := removeKeys(s, id, v); err != nil {
 		return err
 	}
 	for _, r := range domainRoles {
-		o, err := s.generateKey(r.kind.generate, r.kind.sized(r.resting(id, 1)))
+		o, err := s.generateKey(r.kind.generate, r.kind.sized(r.resting(id, v[r.role])))
 		if err != nil {
 			return err
 		}
@@ -112,13 +112,14 @@ func generateInPlace(s *session, id []byte) error {
 	return nil
 }
 
-func makeChecks(s *session, d *kms.Domain) error {
+// makeChecks sets the check values of keys that were just made.
+func makeChecks(s *session, keys []kms.DomainKey) error {
 	w, err := findWraps(s)
 	if err != nil {
 		return err
 	}
-	for i := range d.Keys {
-		k := &d.Keys[i]
+	for i := range keys {
+		k := &keys[i]
 		role, err := roleOf(k.Role)
 		if err != nil {
 			return err
@@ -137,10 +138,15 @@ func makeChecks(s *session, d *kms.Domain) error {
 	return nil
 }
 
-// removeKeys destroys the resting keys, version 1, of a domain that is not there yet or not to be.
-func removeKeys(s *session, id []byte) error {
+// versions has a version for each of the keys of a domain.
+type versions map[kms.DomainKeyRole]uint32
+
+var firstVersions = versions{kms.RoleWrap: 1, kms.RoleRecord: 1, kms.RoleSeal: 1}
+
+// removeKeys destroys resting keys of a domain that are not in use yet or not to be.
+func removeKeys(s *session, id []byte, v versions) error {
 	for _, r := range domainRoles {
-		found, err := s.find(maxLeftovers, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, r.objectID(id, 1))})
+		found, err := s.find(maxLeftovers, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, r.objectID(id, v[r.role]))})
 		if err != nil {
 			return err
 		}

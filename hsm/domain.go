@@ -16,20 +16,33 @@ import (
 // methods may be called by several goroutines at once. A call goes to one of the tokens that are
 // up; one that finds its token down goes on to the next.
 type Domain struct {
-	description kms.Domain
-	newest      map[kms.DomainKeyRole]uint32
-	members     []*member
-	turn        atomic.Uint32
-	direct      directCounts
-	transfer    atomic.Pointer[kms.Material] // the transfer key; nil until it is made
-	homes       sync.Map                     // CKA_ID of a resident key to the *member that has it
-	names       tokenNames
+	state    atomic.Pointer[domainState] // never nil
+	changing sync.Mutex                  // held to replace state
+	turn     atomic.Uint32
+	direct   directCounts
+	transfer atomic.Pointer[kms.Material] // the transfer key; nil until it is made
+	homes    sync.Map                     // CKA_ID of a resident key to the *member that has it
+	names    tokenNames
 }
+
+// A domainState is what a rotation changes of a domain. It is never changed itself: another takes its place.
+type domainState struct {
+	description kms.Domain
+	newest      map[kms.DomainKeyRole]uint32 // the versions by which new things are made
+	members     []*member
+}
+
+func (d *Domain) description() *kms.Domain             { return &d.state.Load().description }
+func (d *Domain) newest(role kms.DomainKeyRole) uint32 { return d.state.Load().newest[role] }
+func (d *Domain) members() []*member                   { return d.state.Load().members }
 
 // A member is the domain on one token.
 type member struct {
 	domain *Domain
 	token  *Token
+	// lacks are the domain's keys that the token is not to have, while a rotation adds it to the domain
+	// or takes it out; nil until its keys were looked for once. It is never changed, only replaced.
+	lacks atomic.Pointer[map[keyRef]bool]
 }
 
 // OpenDomain finds the domain's objects on every token by CKA_ID, makes sure that they can
@@ -40,30 +53,57 @@ func OpenDomain(ctx context.Context, tokens []*Token, description kms.Domain) (*
 	if len(tokens) == 0 {
 		return nil, errors.New("a domain needs a token")
 	}
-	d := &Domain{description: cloneDomain(description), newest: map[kms.DomainKeyRole]uint32{}}
-	if _, err := schemeOf(d.description.Scheme); err != nil {
+	state := &domainState{description: cloneDomain(description), newest: newestOf(&description)}
+	if _, err := schemeOf(description.Scheme); err != nil {
 		return nil, err
 	}
-	if id, err := hex.DecodeString(d.description.ID); err != nil || len(id) != domainIDSize {
-		return nil, fmt.Errorf("domain id %q is not %d hexadecimal digits", d.description.ID, 2*domainIDSize)
-	}
-	d.transfer.Store(d.description.Transfer)
-	for _, k := range d.description.Keys {
-		d.newest[k.Role] = max(d.newest[k.Role], k.Version)
+	if id, err := hex.DecodeString(description.ID); err != nil || len(id) != domainIDSize {
+		return nil, fmt.Errorf("domain id %q is not %d hexadecimal digits", description.ID, 2*domainIDSize)
 	}
 	for _, r := range domainRoles {
-		if d.newest[r.role] == 0 {
-			return nil, fmt.Errorf("domain %s has no %s key", d.description.ID, r.role)
+		if state.newest[r.role] == 0 {
+			return nil, fmt.Errorf("domain %s has no %s key", description.ID, r.role)
 		}
 	}
+	d := &Domain{}
+	d.transfer.Store(state.description.Transfer)
+	d.state.Store(state)
+	var members []*member
 	for _, t := range tokens {
 		m := &member{domain: d, token: t}
 		if err := t.join(ctx, m); err != nil {
+			if state.leavingAlready(t) && errors.Is(err, ErrWrongToken) {
+				continue // a rotation that only has to destroy what it left there
+			}
+			d.state.Store(&domainState{description: state.description, newest: state.newest, members: members})
 			return nil, errors.Join(err, d.Close())
 		}
-		d.members = append(d.members, m)
+		members = append(members, m)
+	}
+	d.state.Store(&domainState{description: state.description, newest: state.newest, members: members})
+	if err := d.complete(); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+func newestOf(d *kms.Domain) map[kms.DomainKeyRole]uint32 {
+	newest := map[kms.DomainKeyRole]uint32{}
+	for _, k := range d.Keys {
+		newest[k.Role] = max(newest[k.Role], k.Version)
+	}
+	return newest
+}
+
+// complete says which key no token has: each token may lack some during a rotation.
+func (d *Domain) complete() error {
+	s := d.state.Load()
+	for _, k := range s.description.Keys {
+		if !slices.ContainsFunc(s.members, func(m *member) bool { return m.has(keyRef{k.Role, k.Version}) }) {
+			return fmt.Errorf("domain %s, %s key %d: %w: none of the tokens has it", s.description.ID, k.Role, k.Version, ErrWrongToken)
+		}
+	}
+	return nil
 }
 
 func cloneDomain(d kms.Domain) kms.Domain {
@@ -77,34 +117,39 @@ func cloneDomain(d kms.Domain) kms.Domain {
 		m.Blob, m.ObjectID, m.PublicKey = slices.Clone(m.Blob), slices.Clone(m.ObjectID), slices.Clone(m.PublicKey)
 		d.Transfer = &m
 	}
+	if d.Rotation != nil {
+		r := *d.Rotation
+		r.Old, r.Joining, r.Leaving = slices.Clone(r.Old), slices.Clone(r.Joining), slices.Clone(r.Leaving)
+		d.Rotation = &r
+	}
 	return d
 }
 
 // Describe gives what OpenDomain needs to find the domain again. It holds nothing secret.
 func (d *Domain) Describe() kms.Domain {
-	description := d.description
+	description := *d.description()
 	description.Transfer = d.transfer.Load()
 	return cloneDomain(description)
 }
 
 // ID is the id of the domain: 32 hexadecimal digits.
-func (d *Domain) ID() string { return d.description.ID }
+func (d *Domain) ID() string { return d.description().ID }
 
 // owns refuses material of another domain, which the domain key would not unwrap anyway.
 func (d *Domain) owns(m *kms.Material) error {
-	if m.Domain != "" && m.Domain != d.description.ID {
-		return fmt.Errorf("%w: the material is that of domain %s, not of %s", ErrWrongToken, m.Domain, d.description.ID)
+	if m.Domain != "" && m.Domain != d.ID() {
+		return fmt.Errorf("%w: the material is that of domain %s, not of %s", ErrWrongToken, m.Domain, d.ID())
 	}
 	return nil
 }
 
 // RecordKeyVersion is the version of the record key to make new MACs with.
-func (d *Domain) RecordKeyVersion() uint32 { return d.newest[kms.RoleRecord] }
+func (d *Domain) RecordKeyVersion() uint32 { return d.newest(kms.RoleRecord) }
 
 // Close destroys the domain's session objects. Its tokens stay open and their persistent objects
 // untouched. Nothing may use the domain any more.
 func (d *Domain) Close() error {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		m.token.part(m)
 	}
 	return nil
@@ -113,7 +158,7 @@ func (d *Domain) Close() error {
 // Forget drops the cached objects of a material, on every token: its key was deleted. A call
 // that uses one of them now still ends well.
 func (d *Domain) Forget(materialID string) {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if c := m.token.conn.Load(); c != nil {
 			if l := m.on(c); l != nil {
 				l.cache.drop(func(k handleKey) bool { return k.material == materialID })
@@ -122,11 +167,12 @@ func (d *Domain) Forget(materialID string) {
 	}
 }
 
-// use runs fn on one of the domain's tokens, and on the next if that one is down. Only when none can
-// do it at once it waits for them, as member.use does.
+// use runs fn on one of the domain's tokens, and on the next if that one is down or, during a rotation,
+// lacks a key that fn asks for. Only when none can do it at once it waits for them, as member.use does.
 func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
-	if len(d.members) == 1 {
-		return d.members[0].use(ctx, fn)
+	members := d.members()
+	if len(members) == 1 {
+		return members[0].use(ctx, fn)
 	}
 	first := int(d.turn.Add(1))
 	var err error
@@ -134,11 +180,23 @@ func (d *Domain) use(ctx context.Context, fn func(*loaded) error) error {
 		func(m *member) error { return m.token.once(m.with(fn)) },
 		func(m *member) error { return m.use(ctx, fn) },
 	} {
-		for i := range d.members {
-			err = try(d.members[(first+i)%len(d.members)])
-			if !errors.Is(err, ErrTokenDown) && !errors.Is(err, errStale) {
-				return err
+		err = nil
+		for i := range members {
+			failed := try(members[(first+i)%len(members)])
+			switch {
+			case errors.Is(failed, errLacks):
+				// One that is down may have it: that is the better reason.
+				if err == nil {
+					err = failed
+				}
+			case errors.Is(failed, ErrTokenDown), errors.Is(failed, errStale):
+				err = failed
+			default:
+				return failed
 			}
+		}
+		if errors.Is(err, errLacks) {
+			return err
 		}
 	}
 	return err

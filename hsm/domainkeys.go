@@ -3,8 +3,12 @@ package hsm
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kms11/kms11/kms"
 	"github.com/miekg/pkcs11"
@@ -87,7 +91,8 @@ type loaded struct {
 	keyring
 	member *member
 	wraps  wraps
-	keys   map[keyRef]domainKey // constant once loaded
+	// keys is never changed, only replaced, by who has the holder session.
+	keys atomic.Pointer[map[keyRef]domainKey]
 
 	abilities *abilities
 	residents sync.Map            // CKA_ID of a resident key to its object
@@ -105,29 +110,73 @@ func (m *member) load(c *conn, s *session) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{member: m, wraps: w, keys: map[keyRef]domainKey{}, abilities: a}
+	l := &loaded{member: m, wraps: w, abilities: a}
 	l.keyring = keyring{conn: c, cache: newCache(c.token.config.Handles, l.destroy), direct: &m.domain.direct, bring: l.unwrap}
 	l.pairs = newPool(c, l.newDataPair, l.dropDataPair)
 	l.imports = newPool(c, l.newImportPair, func(kms.Material) {})
-	domain, err := hex.DecodeString(m.domain.description.ID)
-	if err != nil {
+	if err := l.loadKeys(s); err != nil {
+		l.discard(s)
 		return err
-	}
-	for _, k := range m.domain.description.Keys {
-		key, err := loadKey(s, w, domain, k)
-		if err != nil {
-			l.discard(s)
-			return fmt.Errorf("domain %s, %s key %d on %s: %w", m.domain.description.ID, k.Role, k.Version, c.token.config.URI, err)
-		}
-		l.keys[keyRef{k.Role, k.Version}] = key
 	}
 	c.loaded.Store(m, l)
 	return nil
 }
 
+// loadKeys finds the domain's keys that l does not have yet, less those that its token is not to have.
+// Which those are it finds out the first time.
+func (l *loaded) loadKeys(s *session) error {
+	m := l.member
+	description := m.domain.description()
+	domain, err := hex.DecodeString(description.ID)
+	if err != nil {
+		return err
+	}
+	keys, lacks := map[keyRef]domainKey{}, map[keyRef]bool{}
+	if old := l.keys.Load(); old != nil {
+		keys = maps.Clone(*old)
+	}
+	known := m.lacks.Load()
+	if known != nil {
+		lacks = *known
+	}
+	var missing error
+	for _, k := range description.Keys {
+		ref := keyRef{k.Role, k.Version}
+		if _, loaded := keys[ref]; loaded || lacks[ref] {
+			continue
+		}
+		key, err := loadKey(s, l.wraps, domain, k)
+		if err != nil {
+			err = fmt.Errorf("domain %s, %s key %d on %s: %w", description.ID, k.Role, k.Version, l.conn.token.config.URI, err)
+		}
+		switch {
+		case errors.Is(err, errNoKey) && known == nil:
+			lacks[ref], missing = true, err
+			continue
+		case err != nil:
+			l.keys.Store(&keys)
+			return err
+		}
+		keys[ref] = key
+	}
+	l.keys.Store(&keys)
+	if known != nil {
+		return nil
+	}
+	if !mayLack(description, lacks) {
+		return missing
+	}
+	m.lacks.Store(&lacks)
+	return nil
+}
+
 // discard destroys the copies of a domain that could not be loaded.
 func (l *loaded) discard(s *session) {
-	for _, k := range l.keys {
+	keys := l.keys.Load()
+	if keys == nil {
+		return
+	}
+	for _, k := range *keys {
 		if k.copied {
 			_ = s.destroyObject(k.object) // the error that led here is the one to report
 		}
@@ -150,6 +199,9 @@ func loadKey(s *session, w wraps, domain []byte, k kms.DomainKey) (domainKey, er
 	})
 	if err != nil {
 		return domainKey{}, err
+	}
+	if len(found) == 0 {
+		return domainKey{}, errNoKey
 	}
 	if len(found) != 1 {
 		return domainKey{}, fmt.Errorf("%w: %d objects with its CKA_ID, not one", ErrWrongToken, len(found))
@@ -184,11 +236,33 @@ func (k domainKey) copyTo(s *session) (domainKey, error) {
 	return k, nil
 }
 
-// key gives a domain key of this conn.
+// errNoKey: a token does not have one of the domain's keys.
+var errNoKey = fmt.Errorf("%w: no object with its CKA_ID", ErrWrongToken)
+
+// errLacks: a token is not to have a key, or the domain has no such key. It matches ErrNotFound.
+var errLacks = fmt.Errorf("this token has no such key: %w", ErrNotFound)
+
+// key gives a domain key of this conn. The error matches errLacks if the token has none of this version.
 func (l *loaded) key(role kms.DomainKeyRole, version uint32) (domainKey, error) {
-	k, ok := l.keys[keyRef{role, version}]
-	if !ok {
-		return domainKey{}, fmt.Errorf("%s key %d of domain %s: %w", role, version, l.member.domain.description.ID, ErrNotFound)
+	ref := keyRef{role, version}
+	if k, ok := (*l.keys.Load())[ref]; ok {
+		return k, nil
 	}
-	return k, nil
+	d := l.member.domain
+	err := fmt.Errorf("%s key %d of domain %s: %w", role, version, d.ID(), errLacks)
+	if d.listed(ref) && l.member.has(ref) {
+		// The conn was made while a rotation brought the key; its successor finds it.
+		return domainKey{}, l.conn.objectsLost(err)
+	}
+	return domainKey{}, err
+}
+
+func (d *Domain) listed(ref keyRef) bool {
+	return slices.ContainsFunc(d.description().Keys, func(k kms.DomainKey) bool { return keyRef{k.Role, k.Version} == ref })
+}
+
+// has says whether the token is to have a key.
+func (m *member) has(ref keyRef) bool {
+	lacks := m.lacks.Load()
+	return lacks == nil || !(*lacks)[ref]
 }

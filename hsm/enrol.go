@@ -38,8 +38,9 @@ type enrolment struct {
 	blobs             [][]byte        // the domain's keys in the order of domainRoles
 }
 
-// enrol makes the domain's keys on all tokens.
-func enrol(ctx context.Context, tokens []*Token, id []byte) (err error) {
+// enrol makes the domain's keys, of these versions, on all tokens. A token that has a fingerprint
+// receives them by the pair that Enroll made there.
+func enrol(ctx context.Context, tokens []*Token, fingerprints map[*Token]string, id []byte, v versions) (err error) {
 	var all []*enrolment
 	defer func() {
 		clean := context.WithoutCancel(ctx)
@@ -49,7 +50,11 @@ func enrol(ctx context.Context, tokens []*Token, id []byte) (err error) {
 	}()
 	for _, t := range tokens {
 		e := &enrolment{token: t}
-		if err := t.do(ctx, laneHold, e.begin); err != nil {
+		begin := e.begin
+		if fingerprint, ok := fingerprints[t]; ok {
+			begin = func(s *session) error { return e.meet(s, fingerprint) }
+		}
+		if err := t.do(ctx, laneHold, begin); err != nil {
 			return fmt.Errorf("enrol %s: %w", t.config.URI, err)
 		}
 		all = append(all, e)
@@ -63,7 +68,7 @@ func enrol(ctx context.Context, tokens []*Token, id []byte) (err error) {
 		return err
 	}
 	for _, e := range all {
-		err := e.token.do(ctx, laneHold, func(s *session) error { return e.receive(s, id, oaep) })
+		err := e.token.do(ctx, laneHold, func(s *session) error { return e.receive(s, id, v, oaep) })
 		if err != nil {
 			return fmt.Errorf("enrol %s: %w", e.token.config.URI, err)
 		}
@@ -71,7 +76,7 @@ func enrol(ctx context.Context, tokens []*Token, id []byte) (err error) {
 	return nil
 }
 
-// begin makes the pair and tries which hashes it works with.
+// begin makes the pair.
 func (e *enrolment) begin(s *session) (err error) {
 	e.public, e.private, err = s.generateKeyPair(pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
 		append(publicUse(useWrap),
@@ -89,6 +94,11 @@ func (e *enrolment) begin(s *session) (err error) {
 	if _, err := s.harden(e.private, enrolKind.secrets()...); err != nil {
 		return err
 	}
+	return e.read(s)
+}
+
+// read takes the public half and tries which hashes the pair works with.
+func (e *enrolment) read(s *session) error {
 	got, err := s.attributes(e.public, pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT)
 	if err != nil {
 		return err
@@ -173,12 +183,12 @@ func bearKey(s *session, kind secretKind, all []*enrolment, recipients []object,
 }
 
 // receive unwraps the keys into resting objects. What an earlier run of it left is removed first.
-func (e *enrolment) receive(s *session, id []byte, oaep *pkcs11.OAEPParams) error {
-	if err := removeKeys(s, id); err != nil {
+func (e *enrolment) receive(s *session, id []byte, v versions, oaep *pkcs11.OAEPParams) error {
+	if err := removeKeys(s, id, v); err != nil {
 		return err
 	}
 	for i, r := range domainRoles {
-		o, err := s.unwrapKey(pkcs11.CKM_RSA_PKCS_OAEP, oaep, e.private, e.blobs[i], r.kind.template(r.resting(id, 1)))
+		o, err := s.unwrapKey(pkcs11.CKM_RSA_PKCS_OAEP, oaep, e.private, e.blobs[i], r.kind.template(r.resting(id, v[r.role])))
 		if err != nil {
 			return err
 		}

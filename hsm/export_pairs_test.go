@@ -10,11 +10,11 @@ import (
 // handleOf gives the cached handle of m for one use, and a session of the lane.
 func handleOf(t testing.TB, d *Domain, m *kms.Material, u use, l lane) (*session, object, func()) {
 	t.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := d.members[0].on(c).cache.entries[handleKey{material: m.ID, use: u}]
+	e := d.members()[0].on(c).cache.entries[handleKey{material: m.ID, use: u}]
 	if e == nil {
 		t.Fatal("the key is not cached")
 	}
@@ -51,7 +51,7 @@ func RawMAC(b *testing.B, d *Domain, m *kms.Material, message []byte) {
 }
 
 // URIOf names the first token of d.
-func URIOf(d *Domain) URI { return d.members[0].token.config.URI }
+func URIOf(d *Domain) URI { return d.members()[0].token.config.URI }
 
 // KeySpecRows are the key specs that have a row.
 func KeySpecRows() []kms.KeySpec {
@@ -65,11 +65,11 @@ func KeySpecRows() []kms.KeySpec {
 // PairsReady is the number of data key pairs that wait in the first token.
 func PairsReady(t testing.TB, d *Domain) int {
 	t.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := d.members[0].on(c).pairs
+	p := d.members()[0].on(c).pairs
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -85,11 +85,11 @@ func PairsReady(t testing.TB, d *Domain) int {
 // ImportPairsReady is the number of import pairs that wait.
 func ImportPairsReady(t testing.TB, d *Domain) int {
 	t.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := d.members[0].on(c).imports
+	p := d.members()[0].on(c).imports
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0

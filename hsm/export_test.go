@@ -135,18 +135,18 @@ func Settled(t testing.TB, token *Token) bool {
 // Cached is the number of cached handles of the domain on its first token.
 func Cached(t testing.TB, d *Domain) int {
 	t.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d.members[0].on(c).cache.size()
+	return d.members()[0].on(c).cache.size()
 }
 
 // RawEncrypt encrypts n times as Encrypt does in the end, with a message key of m and without
 // anything around the calls of the binding.
 func RawEncrypt(b *testing.B, d *Domain, key func() (iv []byte, handle uint), aad, plaintext []byte) {
 	b.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -163,11 +163,11 @@ func RawEncrypt(b *testing.B, d *Domain, key func() (iv []byte, handle uint), aa
 // MessageKey gives the handle of a cached message key of d's first token.
 func MessageKey(t testing.TB, d *Domain) uint {
 	t.Helper()
-	c, err := d.members[0].token.current()
+	c, err := d.members()[0].token.current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, e := range d.members[0].on(c).cache.entries {
+	for key, e := range d.members()[0].on(c).cache.entries {
 		if key.derived {
 			return uint(e.handle)
 		}

@@ -62,9 +62,11 @@ func (d *Domain) ImportPair(ctx context.Context, spec kms.WrappingKeySpec) (kms.
 	}
 	var pair kms.Material
 	err = d.use(ctx, func(l *loaded) (err error) {
-		if ahead, ok := l.imports.take(k); ok {
-			pair = ahead
-			return nil
+		for ahead, ok := l.imports.take(k); ok; ahead, ok = l.imports.take(k) {
+			if ahead.DomainKey == d.newest(kms.RoleWrap) { // else it is from before a rotation
+				pair = ahead
+				return nil
+			}
 		}
 		pair, err = l.newImportPair(ctx, k)
 		return err
@@ -83,7 +85,7 @@ func (l *loaded) newImportPair(ctx context.Context, k *keySpec) (pair kms.Materi
 	case a.resident:
 		return pair, fmt.Errorf("%w: wrapping of private keys of spec %s", ErrUnsupported, k.spec)
 	}
-	version := l.member.domain.newest[kms.RoleWrap]
+	version := l.member.domain.newest(kms.RoleWrap)
 	key, err := l.key(kms.RoleWrap, version)
 	if err != nil {
 		return pair, err
@@ -113,7 +115,7 @@ func (d *Domain) CanImport(spec kms.KeySpec, algorithm kms.AlgorithmSpec) error 
 	if err != nil {
 		return err
 	}
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if a := m.token.abilities.Load(); a != nil {
 			if err := a.canImport(k, w, m.token.config.ForbidPaddingOutside); err != nil {
 				return err
@@ -174,6 +176,10 @@ func (d *Domain) ImportKey(ctx context.Context, r ImportRequest) (kms.Material, 
 				return err
 			}
 		}
+		version := d.newest(kms.RoleWrap)
+		if _, err := l.key(kms.RoleWrap, version); err != nil {
+			return err
+		}
 		where := leaving
 		if k.pair != nil && d.keeps(k.spec) {
 			if where, err = d.newResident(ctx, l, r.KeyID); err != nil {
@@ -181,7 +187,7 @@ func (d *Domain) ImportKey(ctx context.Context, r ImportRequest) (kms.Material, 
 			}
 		}
 		err = l.conn.do(ctx, laneLong, func(s *session) (err error) {
-			m, err = (&importing{session: s, parcel: p, loaded: l, where: where}).run()
+			m, err = (&importing{session: s, parcel: p, loaded: l, where: where, version: version}).run()
 			return err
 		})
 		if err == nil && where.resting {

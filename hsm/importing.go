@@ -14,6 +14,8 @@ type importing struct {
 	parcel
 	loaded *loaded
 	where  placement // of a private key: leaving, or resident
+	// version is that of the domain key to wrap with.
+	version uint32
 
 	// put makes an object of the material, which the token unwraps. It is nil if the material was
 	// unwrapped outside: then it is known.
@@ -190,7 +192,7 @@ func (i *importing) learn() (err error) {
 // wrap wraps an object that may leave under the domain key, and destroys it.
 func (i *importing) wrap(o object, algorithm kms.WrapAlgorithm) (blob []byte, err error) {
 	defer func() { err = errors.Join(err, i.destroyObject(o)) }()
-	domain, err := i.loaded.key(kms.RoleWrap, i.loaded.member.domain.newest[kms.RoleWrap])
+	domain, err := i.loaded.key(kms.RoleWrap, i.version)
 	if err != nil {
 		return nil, err
 	}

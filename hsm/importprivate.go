@@ -41,7 +41,7 @@ func (i *importing) private() (kms.Material, error) {
 		}
 		return kms.Material{}, err
 	}
-	m := kms.Material{Domain: i.loaded.member.domain.description.ID, Wrap: kms.AESKeyWrapPad, DomainKey: i.loaded.member.domain.newest[kms.RoleWrap]}
+	m := kms.Material{Domain: i.loaded.member.domain.description().ID, Wrap: kms.AESKeyWrapPad, DomainKey: i.version}
 	if m.Blob, err = i.wrap(o, m.Wrap); err != nil {
 		return kms.Material{}, err
 	}
@@ -75,7 +75,7 @@ func (i *importing) resident(u use, components []*attribute, spki []byte) (kms.M
 			return kms.Material{}, errors.Join(err, i.destroyObject(o))
 		}
 	}
-	return kms.Material{Domain: i.loaded.member.domain.description.ID, ID: privateID(i.request.KeyID, spki), ObjectID: i.where.id, PublicKey: spki}, nil
+	return kms.Material{Domain: i.loaded.member.domain.description().ID, ID: privateID(i.request.KeyID, spki), ObjectID: i.where.id, PublicKey: spki}, nil
 }
 
 // publicOf gives the public half of a wrapped private key. known is what was learnt of it, if

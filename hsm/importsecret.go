@@ -48,12 +48,12 @@ func (i *importing) bounds() (least, most int) {
 // wrapSecret wraps the object that put makes, of this length in bytes; 0 if that is for the token
 // to tell.
 func (i *importing) wrapSecret(put func([]*attribute) (object, error), length int) (kms.Material, error) {
-	domain := &i.loaded.member.domain.description
+	domain := i.loaded.member.domain.description()
 	sc, err := schemeOf(cmp.Or(i.request.Scheme, domain.Scheme))
 	if err != nil {
 		return kms.Material{}, err
 	}
-	m := kms.Material{Domain: domain.ID, DomainKey: i.loaded.member.domain.newest[kms.RoleWrap], Length: length}
+	m := kms.Material{Domain: domain.ID, DomainKey: i.version, Length: length}
 	if i.row.derives {
 		m.Scheme = sc.name
 	}

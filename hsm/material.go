@@ -135,12 +135,12 @@ func (s *session) materialID() (string, error) {
 // make wraps the object that create makes, which may leave the token until it is destroyed here.
 // length is the object's; 0 is that of its kind.
 func (d *Domain) make(ctx context.Context, spec *keySpec, name kms.DerivationScheme, length int, create func(*session, secretKind) (object, error)) (kms.Material, error) {
-	sc, err := schemeOf(cmp.Or(name, d.description.Scheme))
+	sc, err := schemeOf(cmp.Or(name, d.description().Scheme))
 	if err != nil {
 		return kms.Material{}, err
 	}
 	kind := spec.secret(sc)
-	m := kms.Material{Domain: d.description.ID, DomainKey: d.newest[kms.RoleWrap], Length: kind.length}
+	m := kms.Material{Domain: d.description().ID, DomainKey: d.newest(kms.RoleWrap), Length: kind.length}
 	if spec.derives {
 		m.Scheme = sc.name
 	}
@@ -219,7 +219,7 @@ func (l *loaded) unload() {
 	l.pairs.close()
 	l.imports.close()
 	l.cache.drop(func(handleKey) bool { return true })
-	for _, k := range l.keys {
+	for _, k := range *l.keys.Load() {
 		if k.copied {
 			l.destroy(k.object)
 		}

@@ -25,6 +25,7 @@ type module struct {
 	// something else. Written with the gate shut.
 	incarnation uint64
 	hanging     atomic.Int32 // calls that are past their limit
+	restarts    atomic.Uint64
 	leak        leak
 
 	mu     sync.Mutex
@@ -153,6 +154,7 @@ func (m *module) reinitialise() error {
 	if err := m.initialise(); err != nil {
 		return err
 	}
+	m.restarts.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for t := range m.tokens {

@@ -57,7 +57,7 @@ func (n *tokenNames) check(ctx context.Context, t *Token, test func(*conn) error
 // Fleet tests every token of the domain, with the domain key that rests in it, as Health does.
 func (d *Domain) Fleet(ctx context.Context) []TokenHealth {
 	var all []TokenHealth
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		all = append(all, d.names.check(ctx, m.token, func(*conn) error { return m.health(ctx) }))
 	}
 	return all
@@ -170,7 +170,7 @@ func (o *ObjectTokens) Fleet(ctx context.Context, skip *Domain) []TokenHealth {
 
 // holds says whether a token is one of the domain's.
 func (d *Domain) holds(t *Token) bool {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if m.token == t {
 			return true
 		}

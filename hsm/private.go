@@ -74,11 +74,12 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 		if err := a.serves(k.spec, r.Usage); err != nil {
 			return err
 		}
-		key, err := l.key(kms.RoleWrap, d.newest[kms.RoleWrap])
+		version := d.newest(kms.RoleWrap)
+		key, err := l.key(kms.RoleWrap, version)
 		if err != nil {
 			return err
 		}
-		m = kms.Material{Domain: d.description.ID}
+		m = kms.Material{Domain: d.description().ID}
 		where, resident := leaving, d.keeps(k.spec)
 		if resident {
 			if where, err = d.newResident(ctx, l, r.KeyID); err != nil {
@@ -108,7 +109,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 				return err
 			}
 			defer func() { err = errors.Join(err, s.destroyObject(private)) }()
-			m.Wrap, m.DomainKey = kms.AESKeyWrapPad, d.newest[kms.RoleWrap]
+			m.Wrap, m.DomainKey = kms.AESKeyWrapPad, version
 			m.Blob, err = s.wrapKey(l.wraps[m.Wrap], nil, key.object, private)
 			return err
 		})
@@ -126,7 +127,7 @@ func (d *Domain) makePair(ctx context.Context, k *keySpec, r KeyRequest, create 
 // keeps says whether private keys of a spec live in a token: one that wraps them is of no use to
 // the domain if another cannot unwrap them.
 func (d *Domain) keeps(spec kms.KeySpec) bool {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if a := m.token.abilities.Load(); a != nil && a.specs[spec].resident {
 			return true
 		}

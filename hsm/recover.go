@@ -40,6 +40,7 @@ func (t *Token) down(c *conn, cause error) {
 		t.attempt.Store(&attempt) // before conn, so that nobody fails who could wait
 	}
 	t.conn.Store(nil)
+	t.turned()
 	if c != nil {
 		c.retire()
 	}
@@ -116,6 +117,7 @@ func (t *Token) reconnect() error {
 		return err
 	}
 	t.conn.Store(c)
+	t.turned()
 	return nil
 }
 

@@ -34,7 +34,7 @@ func (d *Domain) newResident(ctx context.Context, l *loaded, label string) (plac
 	if err != nil {
 		return placement{}, err
 	}
-	domain, err := hex.DecodeString(d.description.ID)
+	domain, err := hex.DecodeString(d.description().ID)
 	if err != nil {
 		return placement{}, err
 	}
@@ -80,7 +80,7 @@ func (d *Domain) atHome(id []byte, fn func(*member) error) error {
 		d.homes.Delete(string(id))
 	}
 	var down error
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		err := fn(m)
 		switch {
 		case errors.Is(err, ErrTokenDown):

@@ -59,6 +59,8 @@ const (
 	sealOverhead = sealHeader + ivSize + tagSize
 )
 
+func sealedVersion(sealed []byte) uint32 { return binary.BigEndian.Uint32(sealed[1:]) }
+
 func sealAAD(header []byte, purpose string) []byte {
 	return append(append(make([]byte, 0, sealHeader+len(purpose)), header[:sealHeader]...), purpose...)
 }
@@ -66,7 +68,7 @@ func sealAAD(header []byte, purpose string) []byte {
 // Seal encrypts plaintext under the sealing key for one purpose, a constant of the caller such as
 // "import token". The answer is 33 bytes longer.
 func (d *Domain) Seal(ctx context.Context, purpose string, plaintext []byte) ([]byte, error) {
-	version := d.newest[kms.RoleSeal]
+	version := d.newest(kms.RoleSeal)
 	sealed := make([]byte, sealHeader+ivSize, sealOverhead+len(plaintext))
 	sealed[0] = sealFormat
 	binary.BigEndian.PutUint32(sealed[1:], version)
@@ -95,8 +97,8 @@ func (d *Domain) Open(ctx context.Context, purpose string, sealed []byte) ([]byt
 	if len(sealed) < sealOverhead || sealed[0] != sealFormat {
 		return nil, fmt.Errorf("%w: not a sealed message", ErrBadCiphertext)
 	}
-	version := binary.BigEndian.Uint32(sealed[1:])
-	if version == 0 || version > d.newest[kms.RoleSeal] {
+	version := sealedVersion(sealed)
+	if !d.listed(keyRef{kms.RoleSeal, version}) {
 		return nil, fmt.Errorf("%w: no sealing key %d", ErrBadCiphertext, version)
 	}
 	iv, text := sealed[sealHeader:sealHeader+ivSize], sealed[sealHeader+ivSize:]
@@ -115,11 +117,11 @@ func (d *Domain) Open(ctx context.Context, purpose string, sealed []byte) ([]byt
 }
 
 // Health asks every token of the domain whether it is there and still holds the newest domain
-// key: by unwrapping with the resting key, since session copies outlive a token's storage. A
+// key that it is to have: by unwrapping with the resting key, since session copies outlive a token's storage. A
 // token that fails is marked down; the error names each.
 func (d *Domain) Health(ctx context.Context) error {
 	var errs []error
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		errs = append(errs, m.health(ctx))
 	}
 	return errors.Join(errs...)
@@ -148,16 +150,19 @@ func (l *loaded) holds(s *session) error {
 	if _, err := s.tokenInfo(); err != nil {
 		return err
 	}
-	d := l.member.domain
-	version := d.newest[kms.RoleWrap]
-	key, err := l.key(kms.RoleWrap, version)
-	if err != nil {
-		return err
-	}
-	for _, k := range d.description.Keys {
-		if k.Role == kms.RoleWrap && k.Version == version {
-			return verifyWrapCheck(s, l.wraps, key.resting, k.Check)
+	// During a rotation the newest of the keys that this token is to have.
+	newest := kms.DomainKey{}
+	for _, k := range l.member.domain.description().Keys {
+		if k.Role == kms.RoleWrap && k.Version > newest.Version && l.member.has(keyRef{k.Role, k.Version}) {
+			newest = k
 		}
 	}
-	return errCheck
+	if newest.Version == 0 {
+		return errCheck
+	}
+	key, ok := (*l.keys.Load())[keyRef{kms.RoleWrap, newest.Version}]
+	if !ok {
+		return nil // the conn was made while a rotation brought the key, or one is about to bring it
+	}
+	return verifyWrapCheck(s, l.wraps, key.resting, newest.Check)
 }

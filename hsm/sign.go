@@ -111,7 +111,7 @@ func verdict(good bool, err error) error {
 
 // publicOutside says whether the standard library does the public-key operations it can.
 func (d *Domain) publicOutside() bool {
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		if m.token.config.PublicOutside {
 			return true
 		}

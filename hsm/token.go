@@ -77,6 +77,8 @@ type Token struct {
 	// none was.
 	attempt atomic.Pointer[chan struct{}]
 	opened  time.Time
+	changed atomic.Int64         // when it went down or came up last, in nanoseconds since 1970
+	hanging atomic.Int32         // calls that are past their limit
 	probed  atomic.Pointer[conn] // the conn that last saw the test key: see findProbe
 	closing chan struct{}        // closed by Close
 	// background is what Close waits for: the recovery and the ends of old conns. It grows only
@@ -154,6 +156,7 @@ func (t *Token) openFirst(ctx context.Context) error {
 		return err
 	}
 	t.conn.Store(c)
+	t.turned()
 	t.module.mu.Lock()
 	defer t.module.mu.Unlock()
 	t.module.tokens[t] = struct{}{}

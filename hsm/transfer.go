@@ -80,7 +80,10 @@ func Transfer(ctx context.Context, from, to *Domain, r TransferRequest) (moved [
 		return nil, err
 	}
 	for range maxReplaced {
-		if moved, err = transferOnce(ctx, from, to, r); !errors.Is(err, errPairLost) {
+		signers := [2]*kms.Material{from.transfer.Load(), to.transfer.Load()}
+		moved, err = transferOnce(ctx, from, to, r)
+		renewed := errors.Is(err, errTransfer) && signers != [2]*kms.Material{from.transfer.Load(), to.transfer.Load()}
+		if !renewed && !errors.Is(err, errPairLost) {
 			break
 		}
 	}

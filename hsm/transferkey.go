@@ -24,20 +24,27 @@ func (d *Domain) MakeTransferKey(ctx context.Context) error {
 	if d.transfer.Load() != nil {
 		return nil
 	}
+	m, err := d.newTransferKey(ctx)
+	if err == nil {
+		d.transfer.CompareAndSwap(nil, m)
+	}
+	return err
+}
+
+func (d *Domain) newTransferKey(ctx context.Context) (*kms.Material, error) {
 	k, err := pairOf(transferSpec)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if d.keeps(transferSpec) {
-		return fmt.Errorf("%w: wrapping of private keys of spec %s", ErrUnsupported, transferSpec)
+		return nil, fmt.Errorf("%w: wrapping of private keys of spec %s", ErrUnsupported, transferSpec)
 	}
 	m, err := d.makePair(ctx, k, KeyRequest{Spec: transferSpec, Usage: kms.KeyUsageTypeSignVerify}, k.generated)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.Ordinal, m.Created = 1, time.Now().UTC()
-	d.transfer.CompareAndSwap(nil, &m)
-	return nil
+	return &m, nil
 }
 
 var errNoTransferKey = errors.New("the domain has no transfer key")

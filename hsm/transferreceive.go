@@ -31,7 +31,7 @@ func (d *Domain) CanReceive(spec kms.KeySpec, materials ...kms.Material) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range d.members {
+	for _, m := range d.members() {
 		a := m.token.abilities.Load()
 		if a == nil {
 			continue
@@ -177,7 +177,7 @@ func (d *receiving) unwrapTransport(pair *enrolment) error {
 // accept wraps one material under the newest domain key, and makes sure that what is going to be stored
 // is what was sent.
 func (d *receiving) accept(item *ConsignedItem) (kms.Material, error) {
-	description := &d.loaded.member.domain.description
+	description := d.loaded.member.domain.description()
 	sent := &item.Material
 	if err := d.loaded.abilities.derives(sent.Scheme); err != nil {
 		return kms.Material{}, err
@@ -191,7 +191,7 @@ func (d *receiving) accept(item *ConsignedItem) (kms.Material, error) {
 		return kms.Material{}, err
 	}
 	m := *sent
-	m.Domain, m.DomainKey = description.ID, d.loaded.member.domain.newest[kms.RoleWrap]
+	m.Domain, m.DomainKey = description.ID, d.loaded.member.domain.newest(kms.RoleWrap)
 	key, err := d.loaded.key(kms.RoleWrap, m.DomainKey)
 	if err != nil {
 		return kms.Material{}, err

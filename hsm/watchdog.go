@@ -35,9 +35,15 @@ func (s *session) run(fn func(*session) error) error {
 func (s *session) ended() {
 	s.began.Store(0)
 	if s.hangs.CompareAndSwap(true, false) {
-		s.conn.token.module.hanging.Add(-1)
+		s.conn.token.hung(-1)
 		s.conn.token.log.Warn("a call that hung has returned")
 	}
+}
+
+// hung counts a call that hangs, or one less.
+func (t *Token) hung(n int32) {
+	t.module.hanging.Add(n)
+	t.hanging.Add(n)
 }
 
 // patient lets the call in flight take as long as a key pair may.
@@ -50,10 +56,10 @@ func (s *session) overdue(now int64) bool {
 		return false
 	}
 	if s.hangs.CompareAndSwap(false, true) {
-		s.conn.token.module.hanging.Add(1)
+		s.conn.token.hung(1)
 		if s.began.Load() != began { // it returned just now
 			if s.hangs.CompareAndSwap(true, false) {
-				s.conn.token.module.hanging.Add(-1)
+				s.conn.token.hung(-1)
 			}
 			return false
 		}

@@ -30,7 +30,7 @@ type auditRecord struct {
 	ReadOnly                                                         bool
 	SourceIPAddress, UserAgent                                       string
 	UserIdentity                                                     map[string]any
-	RequestParameters, ResponseElements                              map[string]any
+	RequestParameters, ResponseElements, ServiceEventDetails         map[string]any
 	Resources                                                        []struct{ ARN string }
 }
 

@@ -29,6 +29,8 @@ const (
 	DueDestroyMaterial DueAction = "destroy-material"
 	// DueDeleteGrants: the grants of a key that was deleted then are still there.
 	DueDeleteGrants DueAction = "delete-grants"
+	// DueRetireDomainKeys: old versions of a domain's keys may be destroyed. KeyID is the domain's id.
+	DueRetireDomainKeys DueAction = "retire-domain-keys"
 )
 
 // DueRecord says that something is to be done for a key at a time. Entries lie in the order of

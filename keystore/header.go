@@ -15,7 +15,7 @@ import (
 
 // Header says what a store is and which tokens it belongs to.
 type Header struct {
-	Format  int        // of the whole store: 1 or 2
+	Format  int        // of the whole store: 1 to 3
 	StoreID string     // a UUID, chosen when the store was made
 	Created time.Time  // UTC
 	Domain  kms.Domain // the objects that a token must hold to serve this store
@@ -31,7 +31,7 @@ type headerContent struct {
 	StoreID string     `json:"storeId"`
 	Created time.Time  `json:"created"`
 	Domain  kms.Domain `json:"domain"`
-	// Regions came with version 2.
+	// Regions came with version 2, the rotation of a domain with version 3.
 	Regions []RegionDomain `json:"regions,omitempty"`
 }
 

@@ -20,7 +20,7 @@ type kind[T any] struct {
 }
 
 var (
-	headerKind    = kind[headerContent]{code: 1, version: 2, oldest: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
+	headerKind    = kind[headerContent]{code: 1, version: 3, oldest: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
 	keyKind       = kind[KeyRecord]{code: 2, version: 2, oldest: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
 	userKind      = kind[UserRecord]{code: 3, version: 2, oldest: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
 	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}

@@ -3,7 +3,6 @@ package keystore_test
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -136,8 +135,8 @@ func TestOlderContents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for place, kind := range map[string]byte{headerKey: 1, keyPrefix + "k": 2} {
-		if raw := rawGet(t, e, place); raw[1] != kind || fmt.Sprint(raw[2:4]) != "[0 2]" {
+	for place, want := range map[string][2]byte{headerKey: {1, 3}, keyPrefix + "k": {2, 2}} {
+		if raw := rawGet(t, e, place); raw[1] != want[0] || raw[2] != 0 || raw[3] != want[1] {
 			t.Errorf("%s is of kind %d and content version %d", place, raw[1], raw[2:4])
 		}
 	}

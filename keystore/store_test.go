@@ -211,7 +211,7 @@ func TestCreateOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Format != 2 || len(h.StoreID) != 36 || h.Created.IsZero() || h.Revision != 1 || !reflect.DeepEqual(h.Domain, domain(1)) {
+	if h.Format != 3 || len(h.StoreID) != 36 || h.Created.IsZero() || h.Revision != 1 || !reflect.DeepEqual(h.Domain, domain(1)) {
 		t.Errorf("the header is %+v", h)
 	}
 	if own, err := s.Header(t.Context()); err != nil || !reflect.DeepEqual(own, h) {

@@ -113,7 +113,7 @@ func TestHeaderTampering(t *testing.T) {
 		"record key":    func(_ *testing.T, _ keystore.Engine, b []byte) []byte { b[7] = 2; return b },
 		"another kind":  func(t *testing.T, e keystore.Engine, _ []byte) []byte { return rawGet(t, e, keyPrefix+"k") },
 		"a new version": func(_ *testing.T, _ keystore.Engine, b []byte) []byte { b[0] = 2; return b },
-		"a new format":  func(_ *testing.T, _ keystore.Engine, b []byte) []byte { b[3] = 3; return b },
+		"a new format":  func(_ *testing.T, _ keystore.Engine, b []byte) []byte { b[3] = 4; return b },
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := keystore.ErrTampered

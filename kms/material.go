@@ -69,6 +69,46 @@ type Domain struct {
 	// Transfer is the pair with which the domain signs what it sends to other domains: its private
 	// half wrapped under the domain key. It is nil until there is another domain.
 	Transfer *Material `json:"transfer,omitempty"`
+	// Rotation is the change of the domain's keys, and perhaps of its tokens, that is under way.
+	Rotation *DomainRotation `json:"rotation,omitempty"`
+}
+
+// DomainRotation is how far a rotation of a domain's keys is. It holds nothing secret.
+type DomainRotation struct {
+	Phase   RotationPhase `json:"phase"`
+	Started time.Time     `json:"started"`
+	// Old are the versions that end with the rotation. In the phase "destroying" they are not among
+	// the domain's keys any more and only their objects are left.
+	Old []DomainKey `json:"old"`
+	// Joining and Leaving are the URIs, without PINs, of the tokens that hold the domain after the
+	// rotation only, and before it only.
+	Joining []string `json:"joining,omitempty"`
+	Leaving []string `json:"leaving,omitempty"`
+	// Retire is when the old versions may be destroyed; zero until nothing in the store needs them.
+	Retire time.Time `json:"retire,omitzero"`
+}
+
+// RotationPhase is a stage of a rotation.
+type RotationPhase string
+
+const (
+	RotationMaking     RotationPhase = "making"     // the tokens get the new versions; nothing names them yet
+	RotationWrapping   RotationPhase = "wrapping"   // both versions are in use; the store is brought to the new ones
+	RotationWaiting    RotationPhase = "waiting"    // only what was handed out before may still need the old ones
+	RotationDestroying RotationPhase = "destroying" // the old ones are destroyed in the tokens
+)
+
+// Retires says whether a key ends with the rotation; a nil rotation ends none.
+func (r *DomainRotation) Retires(role DomainKeyRole, version uint32) bool {
+	if r == nil {
+		return false
+	}
+	for i := range r.Old {
+		if r.Old[i].Role == role && r.Old[i].Version == version {
+			return true
+		}
+	}
+	return false
 }
 
 // DomainKey is one version of one of the domain's keys.

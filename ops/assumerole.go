@@ -54,6 +54,7 @@ func (s *Service) GetCallerIdentity(call *Call) CallerIdentity {
 // acts for somebody gets none: what it does for them would no longer come through the service, as
 // conditions on kms:ViaService want it, and would go on after their request.
 func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequest) (*AssumedRole, error) {
+	call.tell(in.told())
 	list := slices.Concat(
 		roleFaults(in.RoleARN, in.RoleSessionName),
 		policyFaults(in.Policy),
@@ -119,7 +120,7 @@ func (s *Service) AssumeRole(ctx context.Context, call *Call, in *AssumeRoleRequ
 	if err != nil {
 		return nil, err
 	}
-	s.logSession(ctx, caller.Principal.ARN, call.Origin, assumed)
+	assumed.told(call, role.ARN)
 	return assumed, nil
 }
 

@@ -34,7 +34,7 @@ func TestWhoMayAssumeARole(t *testing.T) {
 		h.user(text, "allowed", allow("sts:*", "*"))
 		h.user(text, "denied", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"*"},{"Effect":"Deny","Action":"sts:AssumeRole","Resource":"*"}]}`)
 	}
-	must(h.service.TagPrincipal(t.Context(), &TagRequest{Principal: Principal{User: "plain"}, Tags: map[string]string{"team": "red"}}))(t)
+	must(h.service.TagPrincipal(t.Context(), new(Call), &TagRequest{Principal: Principal{User: "plain"}, Tags: map[string]string{"team": "red"}}))(t)
 	root := `"AWS":"arn:aws:iam::` + account + `:root"`
 	both := `"AWS":["` + account + `","arn:aws:iam::` + stranger + `:root"]`
 	statement := func(principal, action, rest string) string {
@@ -80,7 +80,7 @@ func TestWhoMayAssumeARole(t *testing.T) {
 		{"source identity not allowed", statement(`"AWS":"*"`, "sts:AssumeRole", ""), account + "/plain", AssumeRoleRequest{SourceIdentity: "me"}, "sts:SetSourceIdentity"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := h.service.DeleteRole(t.Context(), &RoleRequest{Name: "app"}); err != nil && !errors.Is(err, NoSuchEntity) {
+			if _, err := h.service.DeleteRole(t.Context(), new(Call), &RoleRequest{Name: "app"}); err != nil && !errors.Is(err, NoSuchEntity) {
 				t.Fatal(err)
 			}
 			h.t = t
@@ -116,7 +116,7 @@ func TestSessions(t *testing.T) {
 	alice := h.user(stranger, "alice", allow("sts:*", "*"))
 	h.role(account, "app", trust(`{"Effect":"Allow","Principal":{"AWS":"`+stranger+`"},"Action":"sts:*"}`), grantAll, allow("sts:*", "*"))
 	h.role(third, "next", trust(`{"Effect":"Allow","Principal":{"AWS":"`+roleARN(account, "app")+`"},"Action":"sts:*"}`))
-	must(h.service.TagPrincipal(ctx, &TagRequest{Principal: Principal{Role: "app"}, Tags: map[string]string{"Team": "red", "stage": "prod"}}))(t)
+	must(h.service.TagPrincipal(ctx, new(Call), &TagRequest{Principal: Principal{Role: "app"}, Tags: map[string]string{"Team": "red", "stage": "prod"}}))(t)
 
 	assume := func(call *Call, in AssumeRoleRequest) (*AssumedRole, error) {
 		in.RoleARN = cmpRole(in.RoleARN)
@@ -178,24 +178,24 @@ func TestSessions(t *testing.T) {
 	wantIdentityError(t, err, ValidationError, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 
 	// A change of the role counts at once.
-	must(h.service.DeletePolicy(ctx, &PolicyRequest{Principal: Principal{Role: "app"}, Name: "a"}))(t)
+	must(h.service.DeletePolicy(ctx, new(Call), &PolicyRequest{Principal: Principal{Role: "app"}, Name: "a"}))(t)
 	wantError(t, encrypt(h.within(plain.Credentials)), kms.AccessDeniedException,
 		"User: arn:aws:sts::111122223333:assumed-role/app/session is not authorized to perform: kms:Encrypt on resource: "+key.Arn+" because no identity-based policy allows the kms:Encrypt action")
 
 	bad := func(c SessionCredentials) {
 		t.Helper()
-		if _, _, _, err := h.service.SessionCredential(ctx, c.ID, c.Token); !errors.Is(err, ErrBadSessionToken) {
+		if _, _, _, err := h.service.SessionCredential(ctx, "192.0.2.1", c.ID, c.Token); !errors.Is(err, ErrBadSessionToken) {
 			t.Errorf("the session is still good: %v", err)
 		}
 	}
-	must(h.service.RevokeSessions(ctx, &RoleRequest{Name: "app"}))(t)
+	must(h.service.RevokeSessions(ctx, new(Call), &RoleRequest{Name: "app"}))(t)
 	bad(plain.Credentials)
 	bad(tagged.Credentials)
 	h.within(chained.Credentials) // is of another role
 	h.clock.advance(time.Millisecond)
 	again := must(assume(alice, AssumeRoleRequest{}))(t)
 	h.within(again.Credentials)
-	must(h.service.DeleteRole(ctx, &RoleRequest{Name: "app"}))(t)
+	must(h.service.DeleteRole(ctx, new(Call), &RoleRequest{Name: "app"}))(t)
 	bad(again.Credentials)
 	h.role(account, "app", trustsAccount)
 	bad(again.Credentials) // another role of that name
@@ -241,7 +241,7 @@ func TestSessionTokensAreBound(t *testing.T) {
 		"too long":                  {one.ID, strings.Repeat("A", maxSessionToken+1)},
 	} {
 		for range 2 { // the second time what was opened is in memory
-			if _, _, _, err := h.service.SessionCredential(ctx, c[0], c[1]); !errors.Is(err, ErrBadSessionToken) {
+			if _, _, _, err := h.service.SessionCredential(ctx, name, c[0], c[1]); !errors.Is(err, ErrBadSessionToken) {
 				t.Errorf("%s: got %v", name, err)
 			}
 			h.within(one)
@@ -253,7 +253,7 @@ func TestSessionTokensAreBound(t *testing.T) {
 	}
 	// Another node knows the sessions.
 	other := h.newService()
-	if secret, _, caller, err := other.SessionCredential(ctx, one.ID, one.Token); err != nil || secret != one.Secret || caller.Principal.Account != account {
+	if secret, _, caller, err := other.SessionCredential(ctx, "192.0.2.1", one.ID, one.Token); err != nil || secret != one.Secret || caller.Principal.Account != account {
 		t.Errorf("another node does not know the session: %v", err)
 	}
 }
@@ -311,7 +311,7 @@ func TestAssumeRoleErrors(t *testing.T) {
 		}
 		wantIdentityError(t, err, c.code, c.text)
 	}
-	must(h.service.PutTrust(t.Context(), &PutTrustRequest{Name: "app", Trust: json.RawMessage(trust(`{"Effect":"Allow","Principal":"*","Action":"sts:*"}`))}))(t)
+	must(h.service.PutTrust(t.Context(), new(Call), &PutTrustRequest{Name: "app", Trust: json.RawMessage(trust(`{"Effect":"Allow","Principal":"*","Action":"sts:*"}`))}))(t)
 	_, err := h.service.AssumeRole(t.Context(), alice, &AssumeRoleRequest{RoleARN: roleARN(account, "app"), RoleSessionName: "session", Tags: long})
 	if !errors.Is(err, PackedPolicyTooLarge) {
 		t.Errorf("tags of 12 KB: got %v", err)
@@ -323,7 +323,7 @@ func TestCallerOf(t *testing.T) {
 	h := newHarness(t)
 	h.user(account, "alice", grantAll)
 	role := h.role(account, "app", trustsAccount, grantAll)
-	must(h.service.PutBoundary(t.Context(), &PutBoundaryRequest{Principal: Principal{Role: "app"}, Policy: json.RawMessage(grantAll)}))(t)
+	must(h.service.PutBoundary(t.Context(), new(Call), &PutBoundaryRequest{Principal: Principal{Role: "app"}, Policy: json.RawMessage(grantAll)}))(t)
 	for _, arn := range []string{userARN(account, "alice"), role.ARN, "arn:aws:sts::" + account + ":assumed-role/app/x", accountARN("aws", "999999999999")} {
 		caller, err := h.service.CallerOf(t.Context(), arn)
 		if err != nil || caller.Principal.ARN != arn || strings.Contains(arn, "app") != (caller.Boundary != nil) || strings.Contains(arn, "assumed") != (caller.Principal.Role != "" && caller.Principal.ID == role.ID+":x") {
@@ -363,11 +363,11 @@ func TestMappedCallers(t *testing.T) {
 	if must(h.service.MappedCaller(ctx, roleARN(account, "app"), "s1"))(t) != app || must(h.service.MappedCaller(ctx, roleARN(account, "app"), "s2"))(t) == app {
 		t.Error("callers are not kept by principal and session")
 	}
-	must(h.service.PutPolicy(ctx, &PutPolicyRequest{Principal: Principal{Role: "app"}, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
+	must(h.service.PutPolicy(ctx, new(Call), &PutPolicyRequest{Principal: Principal{Role: "app"}, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
 	if now := must(h.service.MappedCaller(ctx, roleARN(account, "app"), "s1"))(t); len(now.Policies) != 1 {
 		t.Error("a new policy does not count")
 	}
-	must(h.service.DeleteRole(ctx, &RoleRequest{Name: "app"}))(t)
+	must(h.service.DeleteRole(ctx, new(Call), &RoleRequest{Name: "app"}))(t)
 	for _, arn := range []string{roleARN(account, "app"), userARN(account, "x/alice"), accountARN("aws", account), "x"} {
 		if _, err := h.service.MappedCaller(ctx, arn, "s1"); !errors.Is(err, NoSuchEntity) {
 			t.Errorf("%s: got %v", arn, err)
@@ -380,7 +380,7 @@ func TestIdentitySet(t *testing.T) {
 	h := newHarness(t)
 	ctx := t.Context()
 	h.user(account, "stored")
-	sealed := must(h.service.SealAccessKey(ctx, &SealAccessKeyRequest{}))(t)
+	sealed := must(h.service.SealAccessKey(ctx, new(Call), &SealAccessKeyRequest{}))(t)
 	user := func(name string, keys ...FileAccessKey) FileUser {
 		return FileUser{File: "a.yaml", UserRecord: keystore.UserRecord{Account: stranger, Name: name,
 			Identity: keystore.Identity{Policies: map[string]json.RawMessage{"p": json.RawMessage(allow("sts:*", "*"))}}}, Keys: keys}
@@ -403,19 +403,19 @@ func TestIdentitySet(t *testing.T) {
 
 	// What a file describes cannot be changed or made in the keystore.
 	inFile := "The user filed is described in a.yaml: change it there."
-	_, err := h.service.PutPolicy(ctx, &PutPolicyRequest{Principal: Principal{Account: stranger, User: "filed"}, Name: "p", Policy: json.RawMessage(grantAll)})
+	_, err := h.service.PutPolicy(ctx, new(Call), &PutPolicyRequest{Principal: Principal{Account: stranger, User: "filed"}, Name: "p", Policy: json.RawMessage(grantAll)})
 	wantIdentityError(t, err, UnmodifiableEntity, inFile)
-	_, err = h.service.DeleteUser(ctx, &DeleteUserRequest{Account: stranger, Name: "filed"})
+	_, err = h.service.DeleteUser(ctx, new(Call), &DeleteUserRequest{Account: stranger, Name: "filed"})
 	wantIdentityError(t, err, UnmodifiableEntity, inFile)
-	_, err = h.service.DisableAccessKey(ctx, &AccessKeyRequest{ID: plain.ID})
+	_, err = h.service.DisableAccessKey(ctx, new(Call), &AccessKeyRequest{ID: plain.ID})
 	wantIdentityError(t, err, UnmodifiableEntity, "The access key "+plain.ID+" is described in a.yaml: change it there.")
-	_, err = h.service.CreateUser(ctx, &CreateUserRequest{Account: stranger, Name: "filed"})
+	_, err = h.service.CreateUser(ctx, new(Call), &CreateUserRequest{Account: stranger, Name: "filed"})
 	wantIdentityError(t, err, EntityAlreadyExists, "User with name filed already exists.")
-	_, err = h.service.CreateRole(ctx, &CreateRoleRequest{Account: stranger, Name: "app", Trust: json.RawMessage(trustsAccount)})
+	_, err = h.service.CreateRole(ctx, new(Call), &CreateRoleRequest{Account: stranger, Name: "app", Trust: json.RawMessage(trustsAccount)})
 	wantIdentityError(t, err, EntityAlreadyExists, "Role with name app already exists.")
-	_, err = h.service.DeleteRole(ctx, &RoleRequest{Account: stranger, Name: "app"})
+	_, err = h.service.DeleteRole(ctx, new(Call), &RoleRequest{Account: stranger, Name: "app"})
 	wantIdentityError(t, err, UnmodifiableEntity, "The role app is described in b.yaml: change it there.")
-	list := must(h.service.ListIdentities(ctx, &ListIdentitiesRequest{}))(t)
+	list := must(h.service.ListIdentities(ctx, new(Call), &ListIdentitiesRequest{}))(t)
 	if len(list.Users) != 2 || len(list.Roles) != 1 || list.Users[1].File != "a.yaml" || len(list.Users[1].AccessKeys) != 2 {
 		t.Errorf("the list is %+v", list)
 	}
@@ -469,7 +469,7 @@ func TestIdentitySet(t *testing.T) {
 	if err := h.service.UseIdentities(ctx, IdentitySet{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := h.service.SessionCredential(ctx, session.Credentials.ID, session.Credentials.Token); !errors.Is(err, ErrBadSessionToken) {
+	if _, _, _, err := h.service.SessionCredential(ctx, "192.0.2.1", session.Credentials.ID, session.Credentials.Token); !errors.Is(err, ErrBadSessionToken) {
 		t.Errorf("a session without a role is good: %v", err)
 	}
 }

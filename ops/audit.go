@@ -39,11 +39,15 @@ func (s *Service) Auditable() error {
 var eventBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Conclude records a request with its outcome; every request is to be concluded once, whatever
-// became of it. It returns when the record is as durable as the trail's mode promises. With an error
+// became of it. Of requests that nobody was authenticated for it records so many a second, and counts
+// the others. It returns when the record is as durable as the trail's mode promises. With an error
 // the answer must not leave.
 func (s *Service) Conclude(call *Call, output any, failure error) error {
 	if s.audit == nil {
 		return nil
+	}
+	if call.anonymous() && !s.unidentified.admit(call.Origin.SourceIP) {
+		return s.Auditable()
 	}
 	event := s.event(call, output, failure)
 	return s.record(call, &event)

@@ -66,12 +66,12 @@ func (h *auditedHarness) request(op string, in any) (*Call, any, error) {
 
 // record is a record of the trail as far as tests look at it.
 type record struct {
-	EventID, EventName, EventSource, EventType, ErrorCode, RequestID, AWSRegion string
-	ReadOnly                                                                    bool
-	UserIdentity                                                                map[string]any
-	RequestParameters, ResponseElements, AdditionalEventData                    map[string]any
-	ServiceEventDetails                                                         map[string]any
-	Resources                                                                   []struct{ ARN, AccountID string }
+	EventID, EventName, EventSource, EventType, ErrorCode, RequestID, AWSRegion, RecipientAccountID string
+	ReadOnly                                                                                        bool
+	UserIdentity                                                                                    map[string]any
+	RequestParameters, ResponseElements, AdditionalEventData                                        map[string]any
+	ServiceEventDetails                                                                             map[string]any
+	Resources                                                                                       []struct{ ARN, AccountID, Type string }
 }
 
 // records are those about keys.
@@ -367,10 +367,7 @@ func TestEveryMutationHasItsEvent(t *testing.T) {
 		"customstorecreate.go": "it only reads, but for the transaction of the request",
 		"erase.go":             "due entries that are done with, after their event",
 		"granterase.go":        "grants of a key whose deletion has an event",
-		"iam.go":               "identities, which the administrator changes at the admin socket",
-		"iamentities.go":       "identities, as in iam.go",
-		"iamkeys.go":           "identities, as in iam.go",
-		"iamlist.go":           "identities, as in iam.go",
+		"iamlist.go":           "it only reads",
 		"identity.go":          "the administrator that is made with the keystore",
 		"lastusagewrite.go":    "uses, which have events of their own",
 		"proxyadmin.go":        "the administration of the XKS proxy, at the admin socket",

@@ -12,6 +12,9 @@ import (
 // event is what the audit trail tells of a call and its outcome. Members of requests and answers
 // that no list of kms/gen/overrides.json names are not in it.
 func (s *Service) event(call *Call, output any, failure error) audit.Event {
+	if call.other != nil {
+		return s.otherEvent(call, "", "")
+	}
 	s.identify(call)
 	e := audit.Event{
 		ID: call.EventID, RequestID: call.RequestID, Time: call.Began,

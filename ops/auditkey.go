@@ -82,7 +82,15 @@ func (k *AuditKey) Public() *ecdsa.PublicKey { return k.public }
 
 // Sign implements audit.Signer.
 func (k *AuditKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	return k.domain.Sign(ctx, &k.material, kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha256, hsm.SignInput{Message: message})
+	// A rotation of the domain's keys wraps it anew.
+	record, err := k.store.Audit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if record.Key.ID != k.material.ID {
+		return nil, errors.New("the keystore has another key for the audit trail than at the start")
+	}
+	return k.domain.Sign(ctx, &record.Key, kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha256, hsm.SignInput{Message: message})
 }
 
 // Anchor is the last digest that the keystore knows of; nil: none.

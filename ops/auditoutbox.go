@@ -47,7 +47,8 @@ func (o *outbox) take() (recorded, owed []string) {
 	return recorded, owed
 }
 
-// keepOutbox empties the outbox of this process until ctx ends, and then once more.
+// keepOutbox empties the outbox of this process until ctx ends, and then once more. At the same
+// interval it records how many records were left out.
 func (s *Service) keepOutbox(ctx context.Context) {
 	if s.audit == nil {
 		return
@@ -60,10 +61,12 @@ func (s *Service) keepOutbox(ctx context.Context) {
 			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), outboxEnd)
 			defer cancel()
 			s.emptyOutbox(ending)
+			s.recordOmitted()
 			return
 		case <-ticker.C:
 		}
 		s.emptyOutbox(ctx)
+		s.recordOmitted()
 	}
 }
 

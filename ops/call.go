@@ -35,10 +35,11 @@ type Call struct {
 	details    kms.Audited // of a service event
 	told       told
 	resources  []audit.Resource
-	service    bool // no request makes it
-	happened   bool // of a service call: it did something
-	outboxed   bool // the event is in the store
-	recovering bool // the event is being made for the store
+	service    bool   // no request makes it
+	happened   bool   // of a service call: it did something
+	outboxed   bool   // the event is in the store
+	recovering bool   // the event is being made for the store
+	other      *other // nil for operations of KMS
 }
 
 // begin makes the call one of an operation, with its decoded request.
@@ -73,6 +74,8 @@ type Origin struct {
 	UserAgent string
 	Secure    bool // it came through TLS
 	TLS       TLS
+	// Peer is who is at the other end of a unix socket: "uid:" and a number; empty if that is not known.
+	Peer string
 	// SourceARN and SourceAccount are the resource and the account for which a service says that it
 	// acts. They are what the request says: only a service principal is believed.
 	SourceARN, SourceAccount string

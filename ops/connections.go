@@ -29,6 +29,7 @@ type connection struct {
 	generation uint32
 	vault      *hsm.Vault    // of AWS_CLOUDHSM
 	proxy      ExternalProxy // of EXTERNAL_KEY_STORE
+	uri        string        // of the token while there is no vault
 
 	// err is why there is neither, retry when to try again and delay how long it was put off.
 	err   error

@@ -55,7 +55,7 @@ func TestTagKeysThatLookAlike(t *testing.T) {
 	h := newHarness(t)
 	alice := h.user(account, "alice", allow("sts:*", "*"))
 	h.role(account, "app", trust(`{"Effect":"Allow","Principal":"*","Action":"sts:*"},{"Effect":"Deny","Principal":"*","Action":"sts:*","Condition":{"Null":{"aws:RequestTag/cost":"false"}}}`))
-	must(h.service.TagPrincipal(t.Context(), &TagRequest{Principal: Principal{Role: "app"}, Tags: map[string]string{"Cost": "red"}}))(t)
+	must(h.service.TagPrincipal(t.Context(), new(Call), &TagRequest{Principal: Principal{Role: "app"}, Tags: map[string]string{"Cost": "red"}}))(t)
 	assume := func(tag string) (*AssumedRole, error) {
 		return h.service.AssumeRole(t.Context(), alice, &AssumeRoleRequest{
 			RoleARN: roleARN(account, "app"), RoleSessionName: "session", Tags: []SessionTag{{tag, "blue"}}})
@@ -103,21 +103,17 @@ func TestSessionTokensTakeTurns(t *testing.T) {
 	h.within(known)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range sessionTurns {
-		done, err := h.service.sessions.turn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(done)
+	for range openingTokens {
+		h.service.forged.slots <- struct{}{}
 	}
 	h.within(known)
 	forged := base64.StdEncoding.EncodeToString(append([]byte{1, 0, 0, 0, 1}, make([]byte, 200)...))
 	for name, token := range map[string]string{"true": unknown.Token, "forged": forged} {
-		if _, _, _, err := h.service.SessionCredential(ended, unknown.ID, token); !errors.Is(err, context.Canceled) {
+		if _, _, _, err := h.service.SessionCredential(ended, "192.0.2.1", unknown.ID, token); !errors.Is(err, context.Canceled) {
 			t.Errorf("a %s token did not wait: %v", name, err)
 		}
 	}
-	if _, _, _, err := h.service.SessionCredential(ended, unknown.ID, "no token"); !errors.Is(err, ErrBadSessionToken) {
+	if _, _, _, err := h.service.SessionCredential(ended, "192.0.2.1", unknown.ID, "no token"); !errors.Is(err, ErrBadSessionToken) {
 		t.Errorf("what cannot be a token: %v", err)
 	}
 }

@@ -40,6 +40,7 @@ func (s *Service) OpenRegion(region string, d *hsm.Domain) {
 		}
 		regions[region] = d
 		if s.domains.CompareAndSwap(old, newDomainTable(regions)) {
+			s.rotations.notify()
 			return
 		}
 	}

@@ -122,7 +122,7 @@ func TestGrantPrincipals(t *testing.T) {
 	h := newHarness(t)
 	h.users(account, "alice", "team/bob")
 	for name, path := range map[string]string{"r": "/path/", "plain": "/"} {
-		if _, err := h.service.CreateRole(t.Context(), &CreateRoleRequest{Name: name, Path: path, Trust: json.RawMessage(trustsAccount)}); err != nil {
+		if _, err := h.service.CreateRole(t.Context(), new(Call), &CreateRoleRequest{Name: name, Path: path, Trust: json.RawMessage(trustsAccount)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -34,14 +35,21 @@ type harness struct {
 	store   *keystore.Store
 	service *Service
 	regions map[string]*hsm.Domain // of Regions with tokens of their own: see withTokens
+
+	openToken func(context.Context, string) (*hsm.Token, error) // for rotations of domain keys
 }
 
 func newHarness(t testing.TB) *harness {
 	t.Helper()
+	return newHarnessOn(t, hsmtest.Domain(t))
+}
+
+func newHarnessOn(t testing.TB, domain *hsm.Domain) *harness {
+	t.Helper()
 	h := &harness{
 		t:      t,
 		clock:  &testClock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
-		domain: hsmtest.Domain(t),
+		domain: domain,
 		path:   filepath.Join(t.TempDir(), "keystore.db"),
 	}
 	var err error
@@ -58,7 +66,7 @@ func newHarness(t testing.TB) *harness {
 
 // newService makes one more service over the same store, as another node has one.
 func (h *harness) newService() *Service {
-	return New(Config{Store: h.store, Domain: h.domain, Regions: h.regions, Account: account, Region: testRegion, Serves: servesRegion, Now: h.clock.Now})
+	return New(Config{Store: h.store, Domain: h.domain, Regions: h.regions, Account: account, Region: testRegion, Serves: servesRegion, Now: h.clock.Now, OpenToken: h.openToken})
 }
 
 func (h *harness) close() {

@@ -6,100 +6,92 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/kms11/kms11/keystore"
 )
 
 // An iamAction is one row of the table of what an administrator does with the identities in the
-// keystore: its name, and how to do it with a JSON request.
+// keystore.
 type iamAction struct {
-	name   string
-	invoke func(ctx context.Context, s *Service, request []byte) (any, error)
+	name string
+	// event is the name of its audit event: CloudTrail's, with User or Role for "*", or one of our own
+	// behind ownEvent.
+	event  string
+	status string // of an access key, if the action sets it; for the event
+	decode func(request []byte) (iamRequest, error)
+	invoke func(ctx context.Context, s *Service, call *Call, in iamRequest) (any, error)
 }
 
 // iam is a row for a method.
-func iam[In, Out any](name string, method func(*Service, context.Context, *In) (Out, error)) iamAction {
-	return iamAction{name: name, invoke: func(ctx context.Context, s *Service, request []byte) (any, error) {
-		in := new(In)
+func iam[In any, P interface {
+	*In
+	iamRequest
+}, Out any](name, event string, method func(*Service, context.Context, *Call, P) (Out, error)) iamAction {
+	return iamAction{name: name, event: event, decode: func(request []byte) (iamRequest, error) {
+		in := P(new(In))
 		decoder := json.NewDecoder(bytes.NewReader(request))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(in); err != nil {
-			return nil, identityErrorf(ValidationError, "The request is not one of this program's version.")
+			return undecoded{}, identityErrorf(ValidationError, "The request is not one of this program's version.")
 		}
 		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-			return nil, identityErrorf(ValidationError, "The request is not one of this program's version.")
+			return undecoded{}, identityErrorf(ValidationError, "The request is not one of this program's version.")
 		}
-		return method(s, ctx, in)
+		return in, nil
+	}, invoke: func(ctx context.Context, s *Service, call *Call, in iamRequest) (any, error) {
+		return method(s, ctx, call, in.(P))
 	}}
+}
+
+// sets is a row whose event says what becomes of the access key.
+func (a iamAction) sets(status string) iamAction {
+	a.status = status
+	return a
 }
 
 // iamActions is the table of them.
 func iamActions() []iamAction {
 	return []iamAction{
-		iam("create-user", (*Service).CreateUser),
-		iam("delete-user", (*Service).DeleteUser),
-		iam("create-role", (*Service).CreateRole),
-		iam("delete-role", (*Service).DeleteRole),
-		iam("put-trust", (*Service).PutTrust),
-		iam("revoke-sessions", (*Service).RevokeSessions),
-		iam("put-policy", (*Service).PutPolicy),
-		iam("delete-policy", (*Service).DeletePolicy),
-		iam("put-boundary", (*Service).PutBoundary),
-		iam("delete-boundary", (*Service).DeleteBoundary),
-		iam("tag", (*Service).TagPrincipal),
-		iam("untag", (*Service).UntagPrincipal),
-		iam("create-access-key", (*Service).CreateAccessKey),
-		iam("rotate-access-key", (*Service).RotateAccessKey),
-		iam("enable-access-key", (*Service).EnableAccessKey),
-		iam("disable-access-key", (*Service).DisableAccessKey),
-		iam("delete-access-key", (*Service).DeleteAccessKey),
-		iam("list", (*Service).ListIdentities),
-		iam("seal", (*Service).SealAccessKey),
+		iam("create-user", "CreateUser", (*Service).CreateUser),
+		iam("delete-user", "DeleteUser", (*Service).DeleteUser),
+		iam("create-role", "CreateRole", (*Service).CreateRole),
+		iam("delete-role", "DeleteRole", (*Service).DeleteRole),
+		iam("put-trust", "UpdateAssumeRolePolicy", (*Service).PutTrust),
+		iam("revoke-sessions", ownEvent+"RevokeSessions", (*Service).RevokeSessions),
+		iam("put-policy", "Put*Policy", (*Service).PutPolicy),
+		iam("delete-policy", "Delete*Policy", (*Service).DeletePolicy),
+		iam("put-boundary", "Put*PermissionsBoundary", (*Service).PutBoundary),
+		iam("delete-boundary", "Delete*PermissionsBoundary", (*Service).DeleteBoundary),
+		iam("tag", "Tag*", (*Service).TagPrincipal),
+		iam("untag", "Untag*", (*Service).UntagPrincipal),
+		iam("create-access-key", "CreateAccessKey", (*Service).CreateAccessKey),
+		iam("rotate-access-key", ownEvent+"RotateAccessKey", (*Service).RotateAccessKey),
+		iam("enable-access-key", "UpdateAccessKey", (*Service).EnableAccessKey).sets("Active"),
+		iam("disable-access-key", "UpdateAccessKey", (*Service).DisableAccessKey).sets("Inactive"),
+		iam("delete-access-key", "DeleteAccessKey", (*Service).DeleteAccessKey),
+		iam("list", ownEvent+"ListIdentities", (*Service).ListIdentities),
+		iam("seal", ownEvent+"SealAccessKey", (*Service).SealAccessKey),
 	}
 }
 
-// Administer does what an administrator asks for, by the name of the action. It is for those who may
-// do everything: nothing is authorised here. Errors that are for the administrator are of the type
-// IdentityError. What was done counts from the next request on, and the log says what was asked for.
-func (s *Service) Administer(ctx context.Context, action string, request []byte) (answer any, err error) {
+// Administer does what an administrator asks for, by the name of the action, and records it. It is for
+// those who may do everything: nothing is authorised here. Errors that are for the administrator are of
+// the type IdentityError. What was done counts from the next request on.
+func (s *Service) Administer(ctx context.Context, origin Origin, action string, request []byte) (answer any, err error) {
 	for _, row := range iamActions() {
-		if row.name == action {
-			answer, err = row.invoke(ctx, s, request)
-			s.logAdministration(ctx, action, request, err)
-			return answer, err
+		if row.name != action {
+			continue
 		}
+		in, undecodable := row.decode(request)
+		return s.administer(origin, row.administration(in), func(call *Call) (any, error) {
+			if undecodable != nil {
+				return nil, undecodable
+			}
+			return row.invoke(ctx, s, call, in)
+		})
 	}
 	return nil, identityErrorf(ValidationError, "There is no action %q.", action)
-}
-
-// logAdministration writes who was changed, or was not. Of the request it takes names only.
-func (s *Service) logAdministration(ctx context.Context, action string, request []byte, failure error) {
-	if action == "list" {
-		return
-	}
-	var names struct{ Account, User, Role, Name, AccessKeyID string }
-	_ = json.Unmarshal(request, &names) // what cannot be read was refused
-	attributes := []slog.Attr{slog.String("action", action)}
-	for _, a := range [...]slog.Attr{
-		slog.String("account", s.accountOr(names.Account)), slog.String("user", names.User), slog.String("role", names.Role),
-		slog.String("name", names.Name), slog.String("accessKeyId", names.AccessKeyID),
-	} {
-		if a.Value.String() != "" {
-			attributes = append(attributes, a)
-		}
-	}
-	if failure != nil {
-		attributes = append(attributes, slog.String("error", failure.Error()))
-	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "administration", attributes...)
-}
-
-// logSession writes that somebody has begun a session of a role.
-func (s *Service) logSession(ctx context.Context, who string, origin Origin, assumed *AssumedRole) {
-	s.log.LogAttrs(ctx, slog.LevelInfo, "a session of a role began", slog.String("by", who), slog.String("sourceIp", origin.SourceIP),
-		slog.String("session", assumed.ARN), slog.String("accessKeyId", assumed.Credentials.ID), slog.Time("expires", assumed.Credentials.Expires))
 }
 
 // Done is the answer of actions that have nothing to tell.
@@ -149,12 +141,13 @@ func (s *Service) notInFile(id any, what string) error {
 }
 
 // editUser changes a user's record in a transaction of its own.
-func (s *Service) editUser(ctx context.Context, id keystore.UserID, change func(tx *keystore.Tx, user *keystore.UserRecord) error) (*keystore.UserRecord, error) {
+func (s *Service) editUser(ctx context.Context, call *Call, id keystore.UserID, change func(tx *keystore.Tx, user *keystore.UserRecord) error) (*keystore.UserRecord, error) {
+	call.belongs(id.Account)
 	if err := s.notInFile(id, "The user "+id.Name); err != nil {
 		return nil, err
 	}
 	var changed *keystore.UserRecord
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err := s.update(ctx, call, func(tx *keystore.Tx) error {
 		user, err := userToChange(tx, id)
 		if err != nil {
 			return err
@@ -202,12 +195,13 @@ func userToChange(tx *keystore.Tx, id keystore.UserID) (*keystore.UserRecord, er
 }
 
 // editRole changes a role's record in a transaction of its own.
-func (s *Service) editRole(ctx context.Context, id keystore.RoleID, change func(role *keystore.RoleRecord) error) (*keystore.RoleRecord, error) {
+func (s *Service) editRole(ctx context.Context, call *Call, id keystore.RoleID, change func(role *keystore.RoleRecord) error) (*keystore.RoleRecord, error) {
+	call.belongs(id.Account)
 	if err := s.notInFile(id, "The role "+id.Name); err != nil {
 		return nil, err
 	}
 	var changed *keystore.RoleRecord
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error {
+	err := s.update(ctx, call, func(tx *keystore.Tx) error {
 		record, err := tx.Role(id)
 		if errors.Is(err, keystore.ErrNotFound) {
 			return noSuchRole(id.Name)
@@ -229,15 +223,15 @@ func (s *Service) editRole(ctx context.Context, id keystore.RoleID, change func(
 }
 
 // edit changes what a user or a role has in common.
-func (s *Service) edit(ctx context.Context, p Principal, change func(*keystore.Identity) error) (Done, error) {
+func (s *Service) edit(ctx context.Context, call *Call, p Principal, change func(*keystore.Identity) error) (Done, error) {
 	var err error
 	switch {
 	case (p.User == "") == (p.Role == ""):
 		err = identityErrorf(ValidationError, "Name a user or a role.")
 	case p.User != "":
-		_, err = s.editUser(ctx, s.userID(p.Account, p.User), func(_ *keystore.Tx, user *keystore.UserRecord) error { return change(&user.Identity) })
+		_, err = s.editUser(ctx, call, s.userID(p.Account, p.User), func(_ *keystore.Tx, user *keystore.UserRecord) error { return change(&user.Identity) })
 	default:
-		_, err = s.editRole(ctx, s.roleID(p.Account, p.Role), func(role *keystore.RoleRecord) error { return change(&role.Identity) })
+		_, err = s.editRole(ctx, call, s.roleID(p.Account, p.Role), func(role *keystore.RoleRecord) error { return change(&role.Identity) })
 	}
 	return Done{}, err
 }

@@ -30,11 +30,11 @@ func TestUsersCountAtOnce(t *testing.T) {
 	}
 	denied := "User: " + userARN(account, "alice") + " is not authorized to perform: kms:Encrypt on resource: " + key.Arn
 
-	made := must(h.service.CreateUser(ctx, &CreateUserRequest{Name: "alice", Tags: map[string]string{"team": "red"}}))(t)
+	made := must(h.service.CreateUser(ctx, new(Call), &CreateUserRequest{Name: "alice", Tags: map[string]string{"team": "red"}}))(t)
 	if made.ARN != userARN(account, "alice") || !strings.HasPrefix(made.ID, "AIDA") || len(made.ID) != 21 {
 		t.Errorf("made %+v", made)
 	}
-	first := must(h.service.CreateAccessKey(ctx, &CreateAccessKeyRequest{User: "alice"}))(t)
+	first := must(h.service.CreateAccessKey(ctx, new(Call), &CreateAccessKeyRequest{User: "alice"}))(t)
 	caller := h.signedBy(first).Caller
 	if p := caller.Principal; p.ARN != made.ARN || p.Account != account || p.ID != made.ID || p.Tags["team"] != "red" || p.Role != "" ||
 		caller.AccessKeyID != first.ID || caller.Temporary != nil {
@@ -42,58 +42,58 @@ func TestUsersCountAtOnce(t *testing.T) {
 	}
 	wantError(t, encrypt(first), kms.AccessDeniedException, denied+" because no identity-based policy allows the kms:Encrypt action")
 
-	must(h.service.PutPolicy(ctx, &PutPolicyRequest{Principal: alice, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
+	must(h.service.PutPolicy(ctx, new(Call), &PutPolicyRequest{Principal: alice, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
 	if err := encrypt(first); err != nil {
 		t.Errorf("a policy does not count: %v", err)
 	}
-	must(h.service.DeletePolicy(ctx, &PolicyRequest{Principal: alice, Name: "p"}))(t)
+	must(h.service.DeletePolicy(ctx, new(Call), &PolicyRequest{Principal: alice, Name: "p"}))(t)
 	wantError(t, encrypt(first), kms.AccessDeniedException, denied+" because no identity-based policy allows the kms:Encrypt action")
-	must(h.service.PutPolicy(ctx, &PutPolicyRequest{Principal: alice, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
+	must(h.service.PutPolicy(ctx, new(Call), &PutPolicyRequest{Principal: alice, Name: "p", Policy: json.RawMessage(grantAll)}))(t)
 
-	must(h.service.PutBoundary(ctx, &PutBoundaryRequest{Principal: alice, Policy: json.RawMessage(grantAll)}))(t)
+	must(h.service.PutBoundary(ctx, new(Call), &PutBoundaryRequest{Principal: alice, Policy: json.RawMessage(grantAll)}))(t)
 	if h.signedBy(first).Caller.Boundary == nil {
 		t.Error("the boundary is not the caller's")
 	}
-	must(h.service.DeleteBoundary(ctx, &alice))(t)
+	must(h.service.DeleteBoundary(ctx, new(Call), &alice))(t)
 	if h.signedBy(first).Caller.Boundary != nil {
 		t.Error("the boundary is still the caller's")
 	}
-	must(h.service.TagPrincipal(ctx, &TagRequest{Principal: alice, Tags: map[string]string{"TEAM": "blue", "stage": ""}}))(t)
+	must(h.service.TagPrincipal(ctx, new(Call), &TagRequest{Principal: alice, Tags: map[string]string{"TEAM": "blue", "stage": ""}}))(t)
 	if tags := fmt.Sprint(h.signedBy(first).Caller.Principal.Tags); tags != "map[TEAM:blue stage:]" {
 		t.Errorf("the tags are %s", tags)
 	}
-	must(h.service.UntagPrincipal(ctx, &UntagRequest{Principal: alice, Keys: []string{"team", "none"}}))(t)
+	must(h.service.UntagPrincipal(ctx, new(Call), &UntagRequest{Principal: alice, Keys: []string{"team", "none"}}))(t)
 	if tags := fmt.Sprint(h.signedBy(first).Caller.Principal.Tags); tags != "map[stage:]" {
 		t.Errorf("the tags are %s", tags)
 	}
 
-	must(h.service.DisableAccessKey(ctx, &AccessKeyRequest{ID: first.ID}))(t)
+	must(h.service.DisableAccessKey(ctx, new(Call), &AccessKeyRequest{ID: first.ID}))(t)
 	refused(first)
-	must(h.service.EnableAccessKey(ctx, &AccessKeyRequest{ID: first.ID}))(t)
+	must(h.service.EnableAccessKey(ctx, new(Call), &AccessKeyRequest{ID: first.ID}))(t)
 	if err := encrypt(first); err != nil {
 		t.Errorf("an enabled key does not count: %v", err)
 	}
-	second := must(h.service.RotateAccessKey(ctx, &RotateAccessKeyRequest{ID: first.ID}))(t)
+	second := must(h.service.RotateAccessKey(ctx, new(Call), &RotateAccessKeyRequest{ID: first.ID}))(t)
 	refused(first)
 	if err := encrypt(second); err != nil {
 		t.Errorf("the new key does not count: %v", err)
 	}
-	_, err := h.service.CreateAccessKey(ctx, &CreateAccessKeyRequest{User: "alice"})
+	_, err := h.service.CreateAccessKey(ctx, new(Call), &CreateAccessKeyRequest{User: "alice"})
 	wantIdentityError(t, err, LimitExceeded, "Cannot exceed quota for AccessKeysPerUser: 2")
-	third := must(h.service.RotateAccessKey(ctx, &RotateAccessKeyRequest{ID: second.ID, DeleteOld: true}))(t)
+	third := must(h.service.RotateAccessKey(ctx, new(Call), &RotateAccessKeyRequest{ID: second.ID, DeleteOld: true}))(t)
 	refused(second)
 	if err := encrypt(third); err != nil {
 		t.Errorf("the new key does not count: %v", err)
 	}
-	_, err = h.service.DeleteUser(ctx, &DeleteUserRequest{Name: "alice"})
+	_, err = h.service.DeleteUser(ctx, new(Call), &DeleteUserRequest{Name: "alice"})
 	wantIdentityError(t, err, DeleteConflict, "Cannot delete entity, must delete access keys first.")
-	must(h.service.DeleteAccessKey(ctx, &AccessKeyRequest{ID: first.ID}))(t)
-	must(h.service.DeleteUser(ctx, &DeleteUserRequest{Name: "alice", Force: true}))(t)
+	must(h.service.DeleteAccessKey(ctx, new(Call), &AccessKeyRequest{ID: first.ID}))(t)
+	must(h.service.DeleteUser(ctx, new(Call), &DeleteUserRequest{Name: "alice", Force: true}))(t)
 	refused(third)
 	if _, err := h.store.AccessKey(ctx, third.ID); !errors.Is(err, keystore.ErrNotFound) {
 		t.Errorf("the access key is still stored: %v", err)
 	}
-	if again := must(h.service.CreateUser(ctx, &CreateUserRequest{Name: "alice"}))(t); again.ID == made.ID {
+	if again := must(h.service.CreateUser(ctx, new(Call), &CreateUserRequest{Name: "alice"}))(t); again.ID == made.ID {
 		t.Error("a user made again has the id of the one before")
 	}
 }
@@ -102,15 +102,15 @@ func TestUsersCountAtOnce(t *testing.T) {
 func TestAccessKeyNeedsItsUser(t *testing.T) {
 	h := newHarness(t)
 	ctx := t.Context()
-	must(h.service.CreateUser(ctx, &CreateUserRequest{Name: "alice"}))(t)
-	key := must(h.service.CreateAccessKey(ctx, &CreateAccessKeyRequest{User: "alice"}))(t)
+	must(h.service.CreateUser(ctx, new(Call), &CreateUserRequest{Name: "alice"}))(t)
+	key := must(h.service.CreateAccessKey(ctx, new(Call), &CreateAccessKeyRequest{User: "alice"}))(t)
 	old := must(h.store.AccessKey(ctx, key.ID))(t).Clone()
-	must(h.service.DeleteAccessKey(ctx, &AccessKeyRequest{ID: key.ID}))(t)
+	must(h.service.DeleteAccessKey(ctx, new(Call), &AccessKeyRequest{ID: key.ID}))(t)
 	h.store1(func(tx *keystore.Tx) error { return tx.PutAccessKey(old) })
 	if _, _, err := h.service.Credential(ctx, key.ID); !errors.Is(err, ErrUnknownAccessKey) {
 		t.Errorf("a key that its user does not list is good: %v", err)
 	}
-	_, err := h.service.EnableAccessKey(ctx, &AccessKeyRequest{ID: key.ID})
+	_, err := h.service.EnableAccessKey(ctx, new(Call), &AccessKeyRequest{ID: key.ID})
 	wantIdentityError(t, err, NoSuchEntity, "The Access Key with id "+key.ID+" cannot be found.")
 }
 
@@ -173,11 +173,11 @@ func TestIdentityErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = h.service.Administer(t.Context(), c.action, request)
+			_, err = h.service.Administer(t.Context(), Origin{}, c.action, request)
 			wantIdentityError(t, err, c.code, c.text)
 		})
 	}
-	list := must(h.service.ListIdentities(t.Context(), &ListIdentitiesRequest{}))(t)
+	list := must(h.service.ListIdentities(t.Context(), new(Call), &ListIdentitiesRequest{}))(t)
 	if len(list.Users) != 1 || len(list.Roles) != 1 || len(list.Users[0].Policies)+len(list.Roles[0].Policies) != 0 || string(list.Roles[0].Trust) != trustsAccount {
 		t.Errorf("a refused request changed something: %+v", list)
 	}
@@ -210,7 +210,7 @@ func TestListIdentities(t *testing.T) {
 	h.user(account, "bob")
 	h.user(account, "alice")
 	h.role(stranger, "app", trustsAccount)
-	list := must(h.service.ListIdentities(t.Context(), &ListIdentitiesRequest{}))(t)
+	list := must(h.service.ListIdentities(t.Context(), new(Call), &ListIdentitiesRequest{}))(t)
 	var names []string
 	for _, info := range append(list.Users, list.Roles...) {
 		names = append(names, info.ARN)
@@ -226,7 +226,7 @@ func TestListIdentities(t *testing.T) {
 	if err != nil || strings.Contains(string(text), "ecret") {
 		t.Errorf("the list tells of a secret: %s, %v", text, err)
 	}
-	list = must(h.service.ListIdentities(t.Context(), &ListIdentitiesRequest{Account: stranger}))(t)
+	list = must(h.service.ListIdentities(t.Context(), new(Call), &ListIdentitiesRequest{Account: stranger}))(t)
 	if len(list.Users) != 1 || len(list.Roles) != 1 {
 		t.Errorf("got %+v", list)
 	}

@@ -20,8 +20,9 @@ type CreateUserRequest struct {
 }
 
 // CreateUser makes a user without policies or access keys. The account need not have anything yet.
-func (s *Service) CreateUser(ctx context.Context, in *CreateUserRequest) (PrincipalInfo, error) {
+func (s *Service) CreateUser(ctx context.Context, call *Call, in *CreateUserRequest) (PrincipalInfo, error) {
 	id := s.userID(in.Account, in.Name)
+	call.belongs(id.Account)
 	path := cmp.Or(in.Path, "/")
 	user := &keystore.UserRecord{
 		Partition: id.Partition, Account: id.Account, Name: id.Name,
@@ -40,7 +41,7 @@ func (s *Service) CreateUser(ctx context.Context, in *CreateUserRequest) (Princi
 	if _, inFile := s.files.Load().from[id]; inFile {
 		return PrincipalInfo{}, exists
 	}
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateUser(user) })
+	err := s.update(ctx, call, func(tx *keystore.Tx) error { return tx.CreateUser(user) })
 	if errors.Is(err, keystore.ErrExists) {
 		return PrincipalInfo{}, exists
 	}
@@ -56,15 +57,16 @@ type DeleteUserRequest struct {
 
 // DeleteUser removes a user with its policies. The user that the keystore was made with stays: it is
 // what tells the default account.
-func (s *Service) DeleteUser(ctx context.Context, in *DeleteUserRequest) (Done, error) {
+func (s *Service) DeleteUser(ctx context.Context, call *Call, in *DeleteUserRequest) (Done, error) {
 	id := s.userID(in.Account, in.Name)
+	call.belongs(id.Account)
 	if id == s.userID("", administrator) {
 		return Done{}, identityErrorf(DeleteConflict, "The user %s belongs to the keystore and stays. Disable or delete its access keys instead.", administrator)
 	}
 	if err := s.notInFile(id, "The user "+id.Name); err != nil {
 		return Done{}, err
 	}
-	return Done{}, s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return Done{}, s.update(ctx, call, func(tx *keystore.Tx) error {
 		user, err := userToChange(tx, id)
 		if err != nil {
 			return err
@@ -93,8 +95,9 @@ type CreateRoleRequest struct {
 }
 
 // CreateRole makes a role without policies.
-func (s *Service) CreateRole(ctx context.Context, in *CreateRoleRequest) (PrincipalInfo, error) {
+func (s *Service) CreateRole(ctx context.Context, call *Call, in *CreateRoleRequest) (PrincipalInfo, error) {
 	id := s.roleID(in.Account, in.Name)
+	call.belongs(id.Account)
 	path := cmp.Or(in.Path, "/")
 	if in.MaxSessionSeconds == 0 {
 		in.MaxSessionSeconds = defaultSessionSeconds
@@ -118,7 +121,7 @@ func (s *Service) CreateRole(ctx context.Context, in *CreateRoleRequest) (Princi
 	if _, inFile := s.files.Load().from[id]; inFile {
 		return PrincipalInfo{}, exists
 	}
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.CreateRole(role) })
+	err := s.update(ctx, call, func(tx *keystore.Tx) error { return tx.CreateRole(role) })
 	if errors.Is(err, keystore.ErrExists) {
 		return PrincipalInfo{}, exists
 	}
@@ -133,12 +136,13 @@ type RoleRequest struct {
 
 // DeleteRole removes a role with its policies, which ends its sessions. A role that is made again
 // under its name is another one.
-func (s *Service) DeleteRole(ctx context.Context, in *RoleRequest) (Done, error) {
+func (s *Service) DeleteRole(ctx context.Context, call *Call, in *RoleRequest) (Done, error) {
 	id := s.roleID(in.Account, in.Name)
+	call.belongs(id.Account)
 	if err := s.notInFile(id, "The role "+id.Name); err != nil {
 		return Done{}, err
 	}
-	err := s.store.Update(ctx, func(tx *keystore.Tx) error { return tx.DeleteRole(id) })
+	err := s.update(ctx, call, func(tx *keystore.Tx) error { return tx.DeleteRole(id) })
 	if errors.Is(err, keystore.ErrNotFound) {
 		err = noSuchRole(in.Name)
 	}
@@ -146,8 +150,8 @@ func (s *Service) DeleteRole(ctx context.Context, in *RoleRequest) (Done, error)
 }
 
 // RevokeSessions ends all sessions of a role that have begun.
-func (s *Service) RevokeSessions(ctx context.Context, in *RoleRequest) (PrincipalInfo, error) {
-	role, err := s.editRole(ctx, s.roleID(in.Account, in.Name), func(role *keystore.RoleRecord) error {
+func (s *Service) RevokeSessions(ctx context.Context, call *Call, in *RoleRequest) (PrincipalInfo, error) {
+	role, err := s.editRole(ctx, call, s.roleID(in.Account, in.Name), func(role *keystore.RoleRecord) error {
 		role.Revoked = s.now()
 		return nil
 	})
@@ -166,8 +170,8 @@ type PutTrustRequest struct {
 }
 
 // PutTrust replaces a role's trust policy. Sessions that have begun go on.
-func (s *Service) PutTrust(ctx context.Context, in *PutTrustRequest) (Done, error) {
-	_, err := s.editRole(ctx, s.roleID(in.Account, in.Name), func(role *keystore.RoleRecord) error {
+func (s *Service) PutTrust(ctx context.Context, call *Call, in *PutTrustRequest) (Done, error) {
+	_, err := s.editRole(ctx, call, s.roleID(in.Account, in.Name), func(role *keystore.RoleRecord) error {
 		role.Trust = in.Trust
 		if in.MaxSessionSeconds != 0 {
 			role.MaxSessionSeconds = in.MaxSessionSeconds
@@ -185,8 +189,8 @@ type PutPolicyRequest struct {
 }
 
 // PutPolicy gives a user or a role an identity policy, in place of the one of that name.
-func (s *Service) PutPolicy(ctx context.Context, in *PutPolicyRequest) (Done, error) {
-	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
+func (s *Service) PutPolicy(ctx context.Context, call *Call, in *PutPolicyRequest) (Done, error) {
+	return s.edit(ctx, call, in.Principal, func(i *keystore.Identity) error {
 		if i.Policies == nil {
 			i.Policies = make(map[string]json.RawMessage)
 		}
@@ -202,8 +206,8 @@ type PolicyRequest struct {
 }
 
 // DeletePolicy takes an identity policy away.
-func (s *Service) DeletePolicy(ctx context.Context, in *PolicyRequest) (Done, error) {
-	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
+func (s *Service) DeletePolicy(ctx context.Context, call *Call, in *PolicyRequest) (Done, error) {
+	return s.edit(ctx, call, in.Principal, func(i *keystore.Identity) error {
 		if _, ok := i.Policies[in.Name]; !ok {
 			kind, name := "user", in.User
 			if in.Role != "" {
@@ -223,19 +227,19 @@ type PutBoundaryRequest struct {
 }
 
 // PutBoundary gives a user or a role a permissions boundary, in place of the one it has.
-func (s *Service) PutBoundary(ctx context.Context, in *PutBoundaryRequest) (Done, error) {
+func (s *Service) PutBoundary(ctx context.Context, call *Call, in *PutBoundaryRequest) (Done, error) {
 	if len(in.Policy) == 0 {
 		return Done{}, identityErrorf(MalformedPolicyDocument, "Syntax errors in policy.")
 	}
-	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
+	return s.edit(ctx, call, in.Principal, func(i *keystore.Identity) error {
 		i.Boundary = in.Policy
 		return nil
 	})
 }
 
 // DeleteBoundary takes the permissions boundary away.
-func (s *Service) DeleteBoundary(ctx context.Context, in *Principal) (Done, error) {
-	return s.edit(ctx, *in, func(i *keystore.Identity) error {
+func (s *Service) DeleteBoundary(ctx context.Context, call *Call, in *Principal) (Done, error) {
+	return s.edit(ctx, call, *in, func(i *keystore.Identity) error {
 		i.Boundary = nil
 		return nil
 	})
@@ -248,8 +252,8 @@ type TagRequest struct {
 }
 
 // TagPrincipal gives a user or a role tags, in place of those whose keys differ in case at most.
-func (s *Service) TagPrincipal(ctx context.Context, in *TagRequest) (Done, error) {
-	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
+func (s *Service) TagPrincipal(ctx context.Context, call *Call, in *TagRequest) (Done, error) {
+	return s.edit(ctx, call, in.Principal, func(i *keystore.Identity) error {
 		if i.Tags == nil {
 			i.Tags = make(map[string]string)
 		}
@@ -268,8 +272,8 @@ type UntagRequest struct {
 }
 
 // UntagPrincipal takes tags away, those that are there.
-func (s *Service) UntagPrincipal(ctx context.Context, in *UntagRequest) (Done, error) {
-	return s.edit(ctx, in.Principal, func(i *keystore.Identity) error {
+func (s *Service) UntagPrincipal(ctx context.Context, call *Call, in *UntagRequest) (Done, error) {
+	return s.edit(ctx, call, in.Principal, func(i *keystore.Identity) error {
 		maps.DeleteFunc(i.Tags, func(k, _ string) bool {
 			return slices.ContainsFunc(in.Keys, func(key string) bool { return sameFolded(k, key) })
 		})

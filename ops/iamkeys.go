@@ -16,12 +16,12 @@ type CreateAccessKeyRequest struct {
 }
 
 // CreateAccessKey makes an access key. Its secret is in the answer and can never be read again.
-func (s *Service) CreateAccessKey(ctx context.Context, in *CreateAccessKeyRequest) (AccessKey, error) {
+func (s *Service) CreateAccessKey(ctx context.Context, call *Call, in *CreateAccessKeyRequest) (AccessKey, error) {
 	key, record, err := s.sealedKey(ctx)
 	if err != nil {
 		return AccessKey{}, err
 	}
-	_, err = s.editUser(ctx, s.userID(in.Account, in.User), func(tx *keystore.Tx, user *keystore.UserRecord) error {
+	_, err = s.editUser(ctx, call, s.userID(in.Account, in.User), func(tx *keystore.Tx, user *keystore.UserRecord) error {
 		return addKey(tx, user, record)
 	})
 	if err != nil {
@@ -62,12 +62,12 @@ type RotateAccessKeyRequest struct {
 
 // RotateAccessKey makes a new access key for the user of an old one, which is good for nothing from
 // then on. To let both work for a while, create a key and disable the old one later.
-func (s *Service) RotateAccessKey(ctx context.Context, in *RotateAccessKeyRequest) (AccessKey, error) {
+func (s *Service) RotateAccessKey(ctx context.Context, call *Call, in *RotateAccessKeyRequest) (AccessKey, error) {
 	key, record, err := s.sealedKey(ctx)
 	if err != nil {
 		return AccessKey{}, err
 	}
-	err = s.editAccessKey(ctx, in.ID, func(tx *keystore.Tx, user *keystore.UserRecord, old *keystore.AccessKeyRecord) error {
+	err = s.editAccessKey(ctx, call, in.ID, func(tx *keystore.Tx, user *keystore.UserRecord, old *keystore.AccessKeyRecord) error {
 		old.Disabled = true
 		if err := keepOrDelete(tx, user, old, in.DeleteOld); err != nil {
 			return err
@@ -81,25 +81,25 @@ func (s *Service) RotateAccessKey(ctx context.Context, in *RotateAccessKeyReques
 }
 
 // EnableAccessKey lets a disabled access key be used again.
-func (s *Service) EnableAccessKey(ctx context.Context, in *AccessKeyRequest) (Done, error) {
-	return s.switchKey(ctx, in.ID, false)
+func (s *Service) EnableAccessKey(ctx context.Context, call *Call, in *AccessKeyRequest) (Done, error) {
+	return s.switchKey(ctx, call, in.ID, false)
 }
 
 // DisableAccessKey has an access key refused.
-func (s *Service) DisableAccessKey(ctx context.Context, in *AccessKeyRequest) (Done, error) {
-	return s.switchKey(ctx, in.ID, true)
+func (s *Service) DisableAccessKey(ctx context.Context, call *Call, in *AccessKeyRequest) (Done, error) {
+	return s.switchKey(ctx, call, in.ID, true)
 }
 
-func (s *Service) switchKey(ctx context.Context, id string, disabled bool) (Done, error) {
-	return Done{}, s.editAccessKey(ctx, id, func(tx *keystore.Tx, user *keystore.UserRecord, key *keystore.AccessKeyRecord) error {
+func (s *Service) switchKey(ctx context.Context, call *Call, id string, disabled bool) (Done, error) {
+	return Done{}, s.editAccessKey(ctx, call, id, func(tx *keystore.Tx, user *keystore.UserRecord, key *keystore.AccessKeyRecord) error {
 		key.Disabled = disabled
 		return keepOrDelete(tx, user, key, false)
 	})
 }
 
 // DeleteAccessKey removes an access key.
-func (s *Service) DeleteAccessKey(ctx context.Context, in *AccessKeyRequest) (Done, error) {
-	return Done{}, s.editAccessKey(ctx, in.ID, func(tx *keystore.Tx, user *keystore.UserRecord, key *keystore.AccessKeyRecord) error {
+func (s *Service) DeleteAccessKey(ctx context.Context, call *Call, in *AccessKeyRequest) (Done, error) {
+	return Done{}, s.editAccessKey(ctx, call, in.ID, func(tx *keystore.Tx, user *keystore.UserRecord, key *keystore.AccessKeyRecord) error {
 		return keepOrDelete(tx, user, key, true)
 	})
 }
@@ -114,11 +114,11 @@ func keepOrDelete(tx *keystore.Tx, user *keystore.UserRecord, key *keystore.Acce
 }
 
 // editAccessKey changes an access key and the user that it belongs to, in one transaction.
-func (s *Service) editAccessKey(ctx context.Context, id string, change func(*keystore.Tx, *keystore.UserRecord, *keystore.AccessKeyRecord) error) error {
+func (s *Service) editAccessKey(ctx context.Context, call *Call, id string, change func(*keystore.Tx, *keystore.UserRecord, *keystore.AccessKeyRecord) error) error {
 	if key, ok := s.files.Load().keys[id]; ok {
 		return s.notInFile(key.user.UserID(), "The access key "+id)
 	}
-	return s.store.Update(ctx, func(tx *keystore.Tx) error {
+	return s.update(ctx, call, func(tx *keystore.Tx) error {
 		record, err := tx.AccessKey(id)
 		if errors.Is(err, keystore.ErrNotFound) {
 			return noSuchKey(id)
@@ -133,6 +133,8 @@ func (s *Service) editAccessKey(ctx context.Context, id string, change func(*key
 		if err != nil {
 			return err
 		}
+		call.belongs(user.Account)
+		call.concerns(user.Name)
 		if err := change(tx, user, record.Clone()); err != nil {
 			return err
 		}
@@ -154,7 +156,7 @@ type SealedAccessKey struct {
 }
 
 // SealAccessKey seals a secret for a file. Nothing is stored.
-func (s *Service) SealAccessKey(ctx context.Context, in *SealAccessKeyRequest) (SealedAccessKey, error) {
+func (s *Service) SealAccessKey(ctx context.Context, _ *Call, in *SealAccessKeyRequest) (SealedAccessKey, error) {
 	made := newAccessKey(longKeyPrefix)
 	sealed := SealedAccessKey{ID: in.ID}
 	if sealed.ID == "" {

@@ -25,7 +25,7 @@ const scanPage = 1000
 
 // ListIdentities tells of all users and roles, in files and in the keystore, of one account or of
 // all. It tells no secret.
-func (s *Service) ListIdentities(ctx context.Context, in *ListIdentitiesRequest) (IdentityList, error) {
+func (s *Service) ListIdentities(ctx context.Context, _ *Call, in *ListIdentitiesRequest) (IdentityList, error) {
 	list := IdentityList{Users: []PrincipalInfo{}, Roles: []PrincipalInfo{}}
 	set := s.files.Load()
 	for id, user := range set.users {

@@ -38,22 +38,22 @@ func wantIdentityError(t testing.TB, err error, code IdentityCode, message strin
 // user makes a user with policies and gives a call that it signs.
 func (h *harness) user(account, name string, policies ...string) *Call {
 	h.t.Helper()
-	must(h.service.CreateUser(h.t.Context(), &CreateUserRequest{Account: account, Name: name}))(h.t)
+	must(h.service.CreateUser(h.t.Context(), new(Call), &CreateUserRequest{Account: account, Name: name}))(h.t)
 	for i, text := range policies {
-		must(h.service.PutPolicy(h.t.Context(), &PutPolicyRequest{
+		must(h.service.PutPolicy(h.t.Context(), new(Call), &PutPolicyRequest{
 			Principal: Principal{Account: account, User: name}, Name: string(rune('a' + i)), Policy: json.RawMessage(text),
 		}))(h.t)
 	}
-	key := must(h.service.CreateAccessKey(h.t.Context(), &CreateAccessKeyRequest{Account: account, User: name}))(h.t)
+	key := must(h.service.CreateAccessKey(h.t.Context(), new(Call), &CreateAccessKeyRequest{Account: account, User: name}))(h.t)
 	return h.signedBy(key)
 }
 
 // role makes a role with policies.
 func (h *harness) role(account, name, trust string, policies ...string) PrincipalInfo {
 	h.t.Helper()
-	made := must(h.service.CreateRole(h.t.Context(), &CreateRoleRequest{Account: account, Name: name, Trust: json.RawMessage(trust), MaxSessionSeconds: 7200}))(h.t)
+	made := must(h.service.CreateRole(h.t.Context(), new(Call), &CreateRoleRequest{Account: account, Name: name, Trust: json.RawMessage(trust), MaxSessionSeconds: 7200}))(h.t)
 	for i, text := range policies {
-		must(h.service.PutPolicy(h.t.Context(), &PutPolicyRequest{
+		must(h.service.PutPolicy(h.t.Context(), new(Call), &PutPolicyRequest{
 			Principal: Principal{Account: account, Role: name}, Name: string(rune('a' + i)), Policy: json.RawMessage(text),
 		}))(h.t)
 	}
@@ -73,7 +73,7 @@ func (h *harness) signedBy(key AccessKey) *Call {
 // within is a request of a session.
 func (h *harness) within(c SessionCredentials) *Call {
 	h.t.Helper()
-	secret, expires, caller, err := h.service.SessionCredential(h.t.Context(), c.ID, c.Token)
+	secret, expires, caller, err := h.service.SessionCredential(h.t.Context(), "192.0.2.1", c.ID, c.Token)
 	if err != nil || secret != c.Secret || !expires.Equal(c.Expires) {
 		h.t.Fatalf("the session %s is not good: %v", c.ID, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/keystore"
 )
 
@@ -57,6 +58,7 @@ type fileKey struct {
 	disabled bool
 	user     *keystore.UserRecord
 	caller   *Caller
+	sealedBy uint32 // version of the sealing key; 0 for a secret that was not sealed
 }
 
 // holds says whether any of the set's principals is of an account.
@@ -77,7 +79,8 @@ func (set *identitySet) holds(partition, account string) bool {
 // UseIdentities takes a set in place of the one before, as a whole, from the next request on. A set
 // with a mistake is refused and the one before stays: the mistake can be a name or a policy as no
 // administrator could make them, two principals or access keys of the same name, one that the
-// keystore has, or a secret that the token does not open.
+// keystore has, or a secret that the token does not open. The audit trail tells of a set before it is
+// in use.
 func (s *Service) UseIdentities(ctx context.Context, set IdentitySet) error {
 	ready := &identitySet{
 		users:  make(map[keystore.UserID]*keystore.UserRecord),
@@ -95,6 +98,9 @@ func (s *Service) UseIdentities(ctx context.Context, set IdentitySet) error {
 		if err := s.useRole(ctx, ready, &set.Roles[i]); err != nil {
 			return fmt.Errorf("%s: role %s: %w", set.Roles[i].File, set.Roles[i].Name, err)
 		}
+	}
+	if err := s.recordIdentities(ready); err != nil {
+		return err
 	}
 	s.files.Store(ready)
 	return nil
@@ -165,7 +171,7 @@ func (s *Service) useAccessKey(ctx context.Context, set *identitySet, user *keys
 	if err != nil {
 		return err
 	}
-	set.keys[key.ID] = &fileKey{secret: secret, disabled: key.Disabled, user: user, caller: caller}
+	set.keys[key.ID] = &fileKey{secret: secret, disabled: key.Disabled, user: user, caller: caller, sealedBy: hsm.SealVersion(key.Sealed)}
 	return nil
 }
 

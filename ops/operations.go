@@ -57,6 +57,15 @@ func silent[In any, P request[In]](name string, method func(*Service, context.Co
 	}}
 }
 
+// OperationNames are the names of all operations.
+func OperationNames() []string {
+	var names []string
+	for _, operation := range operations() {
+		names = append(names, operation.Name)
+	}
+	return names
+}
+
 // operations is the table of all operations of AWS KMS, by name.
 func operations() []Operation {
 	return []Operation{

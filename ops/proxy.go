@@ -27,6 +27,7 @@ func NewProxy(s *Service, objects *hsm.ObjectTokens) *Proxy {
 	if objects == nil {
 		objects = hsm.NewObjectTokens(nil)
 	}
+	s.objects.Store(objects)
 	return &Proxy{service: s, objects: objects}
 }
 

@@ -45,11 +45,11 @@ func TestProxiedKey(t *testing.T) {
 	h := newHarness(t)
 	proxy := NewProxy(h.service, nil)
 	ctx := t.Context()
-	if err := proxy.CreateTenant(ctx, "/t", XksTenantSettings{}); err != nil {
+	if err := proxy.CreateTenant(ctx, new(Call), "/t", XksTenantSettings{}); err != nil {
 		t.Fatal(err)
 	}
 	made := h.createKey(nil)
-	if _, err := proxy.CreateKey(ctx, XksKeyRequest{ID: "k", Prefix: "/t", KeyID: made.Arn}); err != nil {
+	if _, err := proxy.CreateKey(ctx, new(Call), XksKeyRequest{ID: "k", Prefix: "/t", KeyID: made.Arn}); err != nil {
 		t.Fatal(err)
 	}
 	key, err := proxy.Key(ctx, "/t", "k")
@@ -94,10 +94,10 @@ func TestProxiedKey(t *testing.T) {
 func TestObjectURIIsStoredBare(t *testing.T) {
 	h := newHarness(t)
 	proxy := NewProxy(h.service, hsm.NewObjectTokens(nil))
-	if err := proxy.CreateTenant(t.Context(), "/t", XksTenantSettings{}); err != nil {
+	if err := proxy.CreateTenant(t.Context(), new(Call), "/t", XksTenantSettings{}); err != nil {
 		t.Fatal(err)
 	}
-	fact, err := proxy.CreateKey(t.Context(), XksKeyRequest{ID: "k", Prefix: "/t", Object: "pkcs11:token=t;object=o?module-path=/x/y.so&pin-value=1234"})
+	fact, err := proxy.CreateKey(t.Context(), new(Call), XksKeyRequest{ID: "k", Prefix: "/t", Object: "pkcs11:token=t;object=o?module-path=/x/y.so&pin-value=1234"})
 	if err == nil || strings.Contains(err.Error(), "1234") || fact.Object != "pkcs11:token=t;object=o" {
 		t.Errorf("%+v, %v", fact, err)
 	}
@@ -110,10 +110,10 @@ func TestObjectURIIsStoredBare(t *testing.T) {
 func TestProxySecretsAtRest(t *testing.T) {
 	h := newHarness(t)
 	proxy := NewProxy(h.service, nil)
-	if err := proxy.CreateTenant(t.Context(), "/", XksTenantSettings{}); err != nil {
+	if err := proxy.CreateTenant(t.Context(), new(Call), "/", XksTenantSettings{}); err != nil {
 		t.Fatal(err)
 	}
-	key, err := proxy.CreateCredential(t.Context(), "/")
+	key, err := proxy.CreateCredential(t.Context(), new(Call), "/")
 	if err != nil {
 		t.Fatal(err)
 	}

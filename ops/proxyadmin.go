@@ -30,8 +30,8 @@ type XksTenantSettings struct {
 }
 
 // CreateTenant makes a tenant of a prefix.
-func (p *Proxy) CreateTenant(ctx context.Context, prefix string, settings XksTenantSettings) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+func (p *Proxy) CreateTenant(ctx context.Context, call *Call, prefix string, settings XksTenantSettings) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		return tx.CreateXksTenant(&keystore.XksTenantRecord{
 			Prefix: prefix, Created: p.service.now(), RequestsPerSecond: settings.RequestsPerSecond, Rules: settings.Rules,
 		})
@@ -40,8 +40,8 @@ func (p *Proxy) CreateTenant(ctx context.Context, prefix string, settings XksTen
 }
 
 // UpdateTenant changes what change says of a tenant's settings.
-func (p *Proxy) UpdateTenant(ctx context.Context, prefix string, change func(*XksTenantSettings)) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+func (p *Proxy) UpdateTenant(ctx context.Context, call *Call, prefix string, change func(*XksTenantSettings)) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		record, err := tx.XksTenant(prefix)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (p *Proxy) Tenants(ctx context.Context) ([]*keystore.XksTenantRecord, error
 }
 
 // DeleteTenant deletes a tenant that has neither keys nor credentials.
-func (p *Proxy) DeleteTenant(ctx context.Context, prefix string) error {
+func (p *Proxy) DeleteTenant(ctx context.Context, call *Call, prefix string) error {
 	keys, err := p.Keys(ctx)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (p *Proxy) DeleteTenant(ctx context.Context, prefix string) error {
 			return fmt.Errorf("%w: tenant %s has the credential %s: delete its credentials first", ErrProxyConflict, prefix, c.AccessKeyID)
 		}
 	}
-	err = p.service.store.Update(ctx, func(tx *keystore.Tx) error { return tx.DeleteXksTenant(prefix) })
+	err = p.service.update(ctx, call, func(tx *keystore.Tx) error { return tx.DeleteXksTenant(prefix) })
 	return namely(err, "tenant "+prefix)
 }
 
@@ -110,16 +110,14 @@ type XksKeyRequest struct {
 }
 
 // CreateKey makes an external key. What it stands for has to be there and be fit for it.
-func (p *Proxy) CreateKey(ctx context.Context, in XksKeyRequest) (XksKeyFact, error) {
+func (p *Proxy) CreateKey(ctx context.Context, call *Call, in XksKeyRequest) (XksKeyFact, error) {
 	record := &keystore.XksKeyRecord{ID: in.ID, Prefix: in.Prefix, Created: p.service.now()}
 	if in.Object != "" {
-		u, err := hsm.ParseURI(in.Object)
+		object, err := plainObject(in.Object)
 		if err != nil {
 			return XksKeyFact{}, err
 		}
-		u.ModulePath, u.PINSource, u.MaxSessions = "", "", 0 // how a token is reached is the configuration's
-		record.Object = u.String()
-		in.Object = record.Object
+		record.Object, in.Object = object, object
 	}
 	if in.KeyID != "" {
 		ref, err := kms.ParseKeyID(in.KeyID)
@@ -150,13 +148,21 @@ func (p *Proxy) CreateKey(ctx context.Context, in XksKeyRequest) (XksKeyFact, er
 	if !fact.Enabled {
 		return fact, fmt.Errorf("key %s is of no use: %s", in.ID, fact.Problem)
 	}
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		if _, err := tx.XksTenant(in.Prefix); err != nil {
 			return err
 		}
 		return tx.CreateXksKey(record)
 	})
 	return fact, namely(err, "key "+in.ID)
+}
+
+// plainObject gives a PKCS #11 URI without what it says of how a token is reached, which is the
+// configuration's.
+func plainObject(text string) (string, error) {
+	u, err := hsm.ParseURI(text)
+	u.ModulePath, u.PINSource, u.MaxSessions = "", "", 0
+	return u.String(), err // String leaves out pin-value
 }
 
 // fact looks at what is behind an external key now.
@@ -227,8 +233,8 @@ func (p *Proxy) Keys(ctx context.Context) ([]*keystore.XksKeyRecord, error) {
 }
 
 // SetKeyDisabled disables or enables an external key; what is behind it stays as it is.
-func (p *Proxy) SetKeyDisabled(ctx context.Context, id string, disabled bool) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+func (p *Proxy) SetKeyDisabled(ctx context.Context, call *Call, id string, disabled bool) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		record, err := tx.XksKey(id)
 		if err != nil {
 			return err
@@ -241,14 +247,14 @@ func (p *Proxy) SetKeyDisabled(ctx context.Context, id string, disabled bool) er
 }
 
 // DeleteKey deletes an external key; what is behind it stays.
-func (p *Proxy) DeleteKey(ctx context.Context, id string) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error { return tx.DeleteXksKey(id) })
+func (p *Proxy) DeleteKey(ctx context.Context, call *Call, id string) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error { return tx.DeleteXksKey(id) })
 	return namely(err, "key "+id)
 }
 
 // CreateCredential makes an access key of a tenant. Its secret, 256 random bits, is shown once and
 // stored sealed.
-func (p *Proxy) CreateCredential(ctx context.Context, prefix string) (AccessKey, error) {
+func (p *Proxy) CreateCredential(ctx context.Context, call *Call, prefix string) (AccessKey, error) {
 	var id [15]byte
 	var secret [32]byte
 	_, _ = rand.Read(id[:]) // crypto/rand never fails
@@ -258,7 +264,7 @@ func (p *Proxy) CreateCredential(ctx context.Context, prefix string) (AccessKey,
 	if err != nil {
 		return AccessKey{}, err
 	}
-	err = p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+	err = p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		if _, err := tx.XksTenant(prefix); err != nil {
 			return err
 		}
@@ -275,8 +281,8 @@ func (p *Proxy) Credentials(ctx context.Context) ([]*keystore.XksCredentialRecor
 }
 
 // SetCredentialDisabled disables or enables an access key.
-func (p *Proxy) SetCredentialDisabled(ctx context.Context, accessKeyID string, disabled bool) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error {
+func (p *Proxy) SetCredentialDisabled(ctx context.Context, call *Call, accessKeyID string, disabled bool) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error {
 		record, err := tx.XksCredential(accessKeyID)
 		if err != nil {
 			return err
@@ -289,8 +295,8 @@ func (p *Proxy) SetCredentialDisabled(ctx context.Context, accessKeyID string, d
 }
 
 // DeleteCredential deletes an access key.
-func (p *Proxy) DeleteCredential(ctx context.Context, accessKeyID string) error {
-	err := p.service.store.Update(ctx, func(tx *keystore.Tx) error { return tx.DeleteXksCredential(accessKeyID) })
+func (p *Proxy) DeleteCredential(ctx context.Context, call *Call, accessKeyID string) error {
+	err := p.service.update(ctx, call, func(tx *keystore.Tx) error { return tx.DeleteXksCredential(accessKeyID) })
 	return namely(err, "credential "+accessKeyID)
 }
 

@@ -30,6 +30,7 @@ type Bind func(metadata []byte) []byte
 // ProxyUse is the request that a key is used for, for its record of last use.
 type ProxyUse struct {
 	RequestID string
+	EventID   string // of its audit event
 	// Check says that the use is not the request's but the proxy's own, and leaves no record.
 	Check bool
 }
@@ -174,7 +175,7 @@ func (k proxiedKey) note(operation kms.KeyLastUsageTrackingOperation, use ProxyU
 	if use.Check {
 		return
 	}
-	k.service.lastUses.note(k.id, lastUse{operation: operation, at: k.service.now(), requestID: use.RequestID})
+	k.service.lastUses.note(k.id, lastUse{operation: operation, at: k.service.now(), requestID: use.RequestID, eventID: use.EventID})
 }
 
 // proxiedObject is a key object in a token behind an external key. Its messages have no metadata

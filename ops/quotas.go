@@ -138,6 +138,16 @@ func (s *Service) admitKeyStore(region, id string) error {
 	return nil
 }
 
+// admitUse is admitKeyStore for a cryptographic operation on a key that may be in a custom key store. It
+// comes after everything that can refuse the request without the store, so that nobody uses up the quota
+// of a store whose keys he may not use, and before the store's token or proxy is asked.
+func (s *Service) admitUse(k key) error {
+	if k.store == nil {
+		return nil
+	}
+	return s.admitKeyStore(k.store.Region, k.store.ID)
+}
+
 // throttled is AWS's answer to a request beyond a rate.
 func throttled() error {
 	return kms.Errorf(kms.ThrottlingException, "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.")

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -212,6 +213,51 @@ func TestKeyStoreRate(t *testing.T) {
 	if err := h.service.admitKeyStore(testRegion, "cks-2"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestKeyStoreRateOfRequests sends requests for keys in custom key stores, in a token and behind a proxy,
+// and counts what is let through.
+func TestKeyStoreRateOfRequests(t *testing.T) {
+	h := newStoreHarness(t)
+	cloud, external := h.createStore(clusterA, "cloud"), h.createProxyStore("proxy")
+	h.connect(cloud)
+	h.connect(external)
+	h.proxies.add("k")
+	inside, behind, mine := h.storeKey(cloud).KeyId, h.externalKey(external, "k").KeyId, h.createKey(nil).KeyId
+	blob := h.encrypt(inside)
+	const rate = 4
+	fresh := func() { // with full buckets
+		h.clock.advance(time.Minute)
+	}
+	h.service.limits = newLimits(Quotas{Account: map[string]float64{"CustomKeyStore": rate}}, h.service)
+	call := func() *Call { return h.call(account) }
+	h.wantLetThrough(call, "Encrypt", in{"KeyId": inside, "Plaintext": []byte("x")}, rate)
+	h.wantLetThrough(call, "Decrypt", in{"CiphertextBlob": blob, "EncryptionContext": in{"a": "b"}}, 0) // the same store's
+	h.wantLetThrough(call, "GenerateRandom", in{"NumberOfBytes": 8, "CustomKeyStoreId": cloud}, 0)
+	h.wantLetThrough(call, "GenerateDataKey", in{"KeyId": behind, "NumberOfBytes": 8}, rate) // another's
+	for range 2 * rate {
+		h.encrypt(mine)                            // none's
+		h.must("DescribeKey", in{"KeyId": inside}) // no cryptographic operation
+	}
+	fresh()
+	h.wantLetThrough(call, "Decrypt", in{"CiphertextBlob": blob, "EncryptionContext": in{"a": "b"}}, rate)
+	fresh()
+	h.wantLetThrough(call, "GenerateRandom", in{"NumberOfBytes": 8, "CustomKeyStoreId": cloud}, rate)
+	fresh()
+	// Two keys of one store are two uses.
+	again := in{"CiphertextBlob": blob, "SourceEncryptionContext": in{"a": "b"}, "DestinationKeyId": inside}
+	h.wantLetThrough(call, "ReEncrypt", again, rate/2)
+	fresh()
+	// Who may not use the key uses nothing up.
+	for range 2 * rate {
+		_, err := h.invokeAs(h.call(stranger), "Encrypt", in{"KeyId": "arn:aws:kms:" + testRegion + ":" + account + ":key/" + inside, "Plaintext": []byte("x")})
+		if !errors.Is(err, kms.AccessDeniedException) {
+			t.Errorf("a stranger's request: %v", err)
+		}
+	}
+	h.wantLetThrough(call, "Encrypt", in{"KeyId": inside, "Plaintext": []byte("x")}, rate)
+	_, err := h.invoke("Encrypt", in{"KeyId": inside, "Plaintext": []byte("x")})
+	wantError(t, err, kms.ThrottlingException, "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.")
 }
 
 // TestLimiterIsBounded: however many principals ask, memory is bounded, and nobody's bucket that

@@ -49,6 +49,9 @@ func (s *Service) randomVault(ctx context.Context, call *Call, storeID string) (
 	case store.State != kms.ConnectionStateTypeConnected:
 		return nil, wrongKeyStoreState(store, call.Operation)
 	}
+	if err := s.admitKeyStore(store.Region, store.ID); err != nil {
+		return nil, err
+	}
 	vault, err := s.vaultOf(ctx, store)
 	return vault, storeTokenError(err)
 }

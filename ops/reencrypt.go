@@ -73,5 +73,8 @@ func (s *Service) destination(ctx context.Context, call *Call, in *kms.ReEncrypt
 	if err := s.checkUse(to.key, call.Operation, to.algorithm); err != nil {
 		return to, err
 	}
-	return to, to.checkContext()
+	if err := to.checkContext(); err != nil {
+		return to, err
+	}
+	return to, s.admitUse(to.key)
 }

@@ -29,6 +29,8 @@ func dueActions() map[keystore.DueAction]func(*Service, context.Context, *keysto
 		keystore.DueExpireMaterial:  (*Service).expireMaterial,
 		keystore.DueDestroyMaterial: (*Service).destroyMaterial,
 		keystore.DueDeleteGrants:    (*Service).sweepGrants,
+
+		keystore.DueRetireDomainKeys: (*Service).retireDomainKeys,
 	}
 }
 

@@ -5,6 +5,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type Service struct {
 	lastUses   *lastUses
 	limits     limits
 	services   services
+	rotations  *rotations // of domain keys
 
 	attestation *attest.Verifier
 
@@ -46,15 +48,20 @@ type Service struct {
 	borne    borneCache
 	web      WebIdentities
 
-	audit  *audit.Trail // nil: no audit
-	outbox outbox
+	audit        *audit.Trail // nil: no audit
+	outbox       outbox
+	unidentified *unidentified
+	forged       *forged
 
 	clusters    []Cluster
 	proxies     ExternalProxies
 	connections *connections
+
+	regionURIs map[string][]string
+	objects    atomic.Pointer[hsm.ObjectTokens] // of the XKS proxy; nil until there is one
 }
 
-// Config is what a Service needs. All fields but Regions, Serves, Now, Logger, Quotas, Services,
+// Config is what a Service needs. All fields but Regions, RegionURIs, Serves, Now, Logger, Quotas, Services,
 // Attestation, WebIdentities, Audit, Clusters and Proxies are required.
 type Config struct {
 	Store  *keystore.Store
@@ -62,16 +69,22 @@ type Config struct {
 	// Regions are the domains of Regions that have one of their own. nil stands for one that is not open
 	// yet: see OpenRegion.
 	Regions map[string]*hsm.Domain
-	Account string                   // the default account, 12 digits
-	Region  string                   // the default Region, which is always served
-	Serves  func(region string) bool // which other Regions are served; nil: none
-	Now     func() time.Time         // time.Now if nil
-	Logger  *slog.Logger             // for the work that no request waits for; nil: none
-	Quotas  Quotas                   // the zero value: AWS's, without rates of requests
+	// RegionURIs are the URIs, without PINs, of the tokens of such Regions, by which those are named that
+	// are not open yet.
+	RegionURIs map[string][]string
+	Account    string                   // the default account, 12 digits
+	Region     string                   // the default Region, which is always served
+	Serves     func(region string) bool // which other Regions are served; nil: none
+	Now        func() time.Time         // time.Now if nil
+	Logger     *slog.Logger             // for the work that no request waits for; nil: none
+	Quotas     Quotas                   // the zero value: AWS's, without rates of requests
 	// Services are the services that use keys for the accounts they serve; none unless set.
 	Services []ServiceIdentity
 	// Attestation verifies the enclaves named as Recipient; nil refuses such requests.
 	Attestation *attest.Verifier
+	// OpenToken opens a token for a rotation of domain keys, once for each URI; nil opens none. It belongs
+	// to the caller.
+	OpenToken func(ctx context.Context, uri string) (*hsm.Token, error)
 	// WebIdentities verifies the tokens of OpenID Connect issuers; nil knows no issuer.
 	WebIdentities WebIdentities
 	// Audit takes an event for every request and for what the service does by itself; nil: none.
@@ -99,6 +112,7 @@ func New(c Config) *Service {
 		overdue:    make(chan struct{}, 1),
 		lastUses:   newLastUses(),
 		services:   newServices(c.Services),
+		rotations:  newRotations(c.OpenToken),
 
 		attestation: c.Attestation,
 		web:         c.WebIdentities,
@@ -106,7 +120,7 @@ func New(c Config) *Service {
 		clusters:    c.Clusters,
 		proxies:     c.Proxies,
 		connections: newConnections(),
-		sessions:    newSessionCache(),
+		regionURIs:  c.RegionURIs,
 	}
 	s.files.Store(&identitySet{})
 	s.domains.Store(newDomainTable(c.Regions))
@@ -114,6 +128,7 @@ func New(c Config) *Service {
 		s.now = time.Now
 	}
 	s.limits = newLimits(c.Quotas, s)
+	s.unidentified, s.forged = newUnidentified(s.now), newForged(s.now)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

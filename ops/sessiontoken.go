@@ -86,10 +86,13 @@ var ErrBadSessionToken = errors.New("bad session token")
 // SessionCredential gives the secret of temporary credentials, when they end and the caller they
 // stand for. It does not look whether they have ended. The token is opened by the HSM once; the
 // role's policies are those of the moment, so a change of the role, or its end, counts at once.
-func (s *Service) SessionCredential(ctx context.Context, accessKeyID, token string) (secret string, expires time.Time, caller *Caller, err error) {
+//
+// A token that nobody sealed costs a decryption by the HSM like any other that is new: source, the
+// address that it came from, bounds how many it can cause. See forged.
+func (s *Service) SessionCredential(ctx context.Context, source, accessKeyID, token string) (secret string, expires time.Time, caller *Caller, err error) {
 	opened := s.sessions.get(accessKeyID, token)
 	if opened == nil {
-		if opened, err = s.openSession(ctx, accessKeyID, token); err != nil {
+		if opened, err = s.openSession(ctx, source, accessKeyID, token); err != nil {
 			return "", time.Time{}, nil, err
 		}
 	}
@@ -115,7 +118,7 @@ func (s *Service) SessionCredential(ctx context.Context, accessKeyID, token stri
 }
 
 // openSession has the HSM open a session token.
-func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*openedSession, error) {
+func (s *Service) openSession(ctx context.Context, source, accessKeyID, token string) (*openedSession, error) {
 	if !strings.HasPrefix(accessKeyID, temporaryIDPrefix) || len(token) > maxSessionToken {
 		return nil, ErrBadSessionToken
 	}
@@ -123,15 +126,18 @@ func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*
 	if err != nil || base64.StdEncoding.EncodedLen(len(sealed)) != len(token) { // the decoder skips line breaks
 		return nil, ErrBadSessionToken
 	}
-	done, err := s.sessions.turn(ctx)
-	if err != nil {
-		return nil, err
+	var plain []byte
+	var opened *openedSession
+	err = s.forged.guard(ctx, source, func() error {
+		if opened = s.sessions.get(accessKeyID, token); opened != nil {
+			return nil // another request of the session had its turn before
+		}
+		plain, err = s.domain.Open(ctx, sessionPurpose(accessKeyID), sealed)
+		return err
+	})
+	if opened != nil {
+		return opened, nil
 	}
-	defer done()
-	if opened := s.sessions.get(accessKeyID, token); opened != nil {
-		return opened, nil // another request of the session had its turn before
-	}
-	plain, err := s.domain.Open(ctx, sessionPurpose(accessKeyID), sealed)
 	if errors.Is(err, hsm.ErrBadCiphertext) {
 		return nil, ErrBadSessionToken
 	}
@@ -139,7 +145,7 @@ func (s *Service) openSession(ctx context.Context, accessKeyID, token string) (*
 		return nil, tokenError(err)
 	}
 	defer clear(plain)
-	opened := &openedSession{accessKeyID: strings.Clone(accessKeyID), token: strings.Clone(token)}
+	opened = &openedSession{accessKeyID: strings.Clone(accessKeyID), token: strings.Clone(token)}
 	if len(plain) < 1 || plain[0] != sessionTokenVersion || json.Unmarshal(plain[1:], &opened.content) != nil {
 		return nil, ErrBadSessionToken // of a newer program
 	}
@@ -205,24 +211,6 @@ func mergeTags(role, session map[string]string) map[string]string {
 type sessionCache struct {
 	mu     sync.RWMutex
 	opened map[string]*openedSession
-	turns  chan struct{} // see turn
-}
-
-// sessionTurns is how many session tokens the HSM opens at a time. Whether a token is one is known
-// only afterwards, and nobody needs credentials to send one: what is made up must not take the HSM's
-// sessions from requests that were authenticated.
-const sessionTurns = 2
-
-func newSessionCache() sessionCache { return sessionCache{turns: make(chan struct{}, sessionTurns)} }
-
-// turn waits, as long as ctx lets it, until the HSM may open one more session token. done ends the turn.
-func (c *sessionCache) turn(ctx context.Context) (done func(), err error) {
-	select {
-	case c.turns <- struct{}{}:
-		return func() { <-c.turns }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // sessionCacheBound is the number of sessions kept opened.

@@ -79,7 +79,10 @@ func (s *Service) source(ctx context.Context, call *Call, in sourceRequest) (sou
 	if err := from.checkContext(); err != nil || blind {
 		return from, err
 	}
-	return from, from.choose(formErr)
+	if err := from.choose(formErr); err != nil {
+		return from, err
+	}
+	return from, s.admitUse(from.key)
 }
 
 // choose finds the material that opens the ciphertext.

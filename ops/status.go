@@ -13,6 +13,10 @@ type Status struct {
 	Revision uint64 `json:"revision"`
 	Account  string `json:"account"`
 	Region   string `json:"region"`
+	// Tokens are the URIs, without PINs, of the tokens that hold the store's domain.
+	Tokens []string `json:"tokens"`
+	// Rotations are those of domain keys that are under way or were begun by this process.
+	Rotations []RotationStatus `json:"rotations,omitempty"`
 	// Identities is about the identities directory; nil where there is none.
 	Identities *IdentityStatus `json:"identities,omitempty"`
 
@@ -23,12 +27,18 @@ type Status struct {
 // known without the store.
 func (s *Service) Status(ctx context.Context) (Status, error) {
 	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region, Identities: s.identityStatus()}
+	for _, t := range s.domain.Holders() {
+		status.Tokens = append(status.Tokens, t.URI().String())
+	}
 	if s.audit != nil {
 		trail := s.audit.Status()
 		status.Audit = &trail
 	}
 	header, err := s.store.Header(ctx)
 	if err != nil {
+		return status, err
+	}
+	if status.Rotations, err = s.Rotations(ctx); err != nil {
 		return status, err
 	}
 	status.StoreID, status.Revision = header.StoreID, header.Revision

@@ -93,7 +93,7 @@ func TestStoreReadOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := ops.CreateRoleRequest{Name: "app", Trust: json.RawMessage(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}`)}
-	if _, err := o.service.CreateRole(t.Context(), &role); err != nil {
+	if _, err := o.service.CreateRole(t.Context(), new(ops.Call), &role); err != nil {
 		t.Fatal(err)
 	}
 	o.must("Encrypt", kms.EncryptRequest{KeyId: singleKey, Plaintext: []byte("used")})

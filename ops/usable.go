@@ -17,7 +17,10 @@ func (s *Service) usable(ctx context.Context, call *Call, keyID string, by byGra
 		return k, err
 	}
 	call.uses(k)
-	return k, s.checkUse(k, call.Operation, algorithm)
+	if err := s.checkUse(k, call.Operation, algorithm); err != nil {
+		return k, err
+	}
+	return k, s.admitUse(k)
 }
 
 // checkUse checks usage, algorithm and state of a key for an operation.

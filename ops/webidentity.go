@@ -27,8 +27,8 @@ type WebIdentityRequest struct {
 }
 
 // AssumeRoleWithWebIdentity makes a session of a role for the bearer of an ID token (STS API
-// reference). The request is not signed; the token says who asks.
-func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, in *WebIdentityRequest) (*AssumedRole, error) {
+// reference). The request is not signed; the token says who asks. The call's Caller is not looked at.
+func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, call *Call, in *WebIdentityRequest) (*AssumedRole, error) {
 	list := append(roleFaults(in.RoleARN, in.RoleSessionName), policyFaults(in.Policy)...)
 	list = append(list, durationFaults(in.DurationSeconds)...)
 	list = append(list, faults(stsMember{
@@ -37,6 +37,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 	if err := invalid(list); err != nil {
 		return nil, err
 	}
+	call.tell(in.told()) // of bounded size: nobody is authenticated yet
 	id, err := roleOf(in.RoleARN)
 	if err != nil {
 		return nil, err
@@ -51,6 +52,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 	if err != nil {
 		return nil, err
 	}
+	call.bearer(id.Account, "arn:"+id.Partition+":iam::"+id.Account+":oidc-provider/"+token.Provider.Name(), token)
 	denied := identityErrorf(AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
 	role, err := s.role(ctx, id)
 	if errors.Is(err, keystore.ErrNotFound) || err == nil && role.ARN != in.RoleARN {
@@ -62,7 +64,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 	provider := "arn:" + role.Partition + ":iam::" + role.Account + ":oidc-provider/" + token.Provider.Name()
 	caller := &Caller{Principal: policy.Principal{Account: role.Account, Provider: provider}}
 	trusted, err := s.trusts(ctx, role, trustRequest{
-		call:   &Call{Region: s.region, Caller: caller, Origin: origin},
+		call:   &Call{Region: s.region, Caller: caller, Origin: call.Origin},
 		action: "sts:AssumeRoleWithWebIdentity",
 		keys:   webIdentityKeys(in, token),
 	})
@@ -77,7 +79,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, origin Origin, 
 		return nil, err
 	}
 	assumed.Provider, assumed.Audience, assumed.Subject = token.Provider.Issuer, token.Audience, token.Subject
-	s.logSession(ctx, provider+"/"+token.Subject, origin, assumed)
+	assumed.told(call, role.ARN)
 	return assumed, nil
 }
 

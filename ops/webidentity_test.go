@@ -65,9 +65,9 @@ func TestWebIdentity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h.t = t
 			role := h.role(account, "app", c.trust)
-			defer func() { must(h.service.DeleteRole(ctx, &RoleRequest{Name: "app"}))(t) }()
+			defer func() { must(h.service.DeleteRole(ctx, new(Call), &RoleRequest{Name: "app"}))(t) }()
 			in := &WebIdentityRequest{RoleARN: role.ARN, RoleSessionName: "session", WebIdentityToken: "good", DurationSeconds: 900}
-			got, err := h.service.AssumeRoleWithWebIdentity(ctx, Origin{}, in)
+			got, err := h.service.AssumeRoleWithWebIdentity(ctx, new(Call), in)
 			if !c.allowed {
 				wantIdentityError(t, err, AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
 				return
@@ -102,15 +102,15 @@ func TestWebIdentity(t *testing.T) {
 		{"x", ValidationError, "1 validation error detected: Value '***' at 'webIdentityToken' failed to satisfy constraint: Member must have length greater than or equal to 4"},
 		{"", ValidationError, "1 validation error detected: Value null at 'webIdentityToken' failed to satisfy constraint: Member must not be null"},
 	} {
-		_, err := h.service.AssumeRoleWithWebIdentity(ctx, Origin{}, &WebIdentityRequest{RoleARN: role.ARN, RoleSessionName: "session", WebIdentityToken: c.token})
+		_, err := h.service.AssumeRoleWithWebIdentity(ctx, new(Call), &WebIdentityRequest{RoleARN: role.ARN, RoleSessionName: "session", WebIdentityToken: c.token})
 		wantIdentityError(t, err, c.code, c.text)
 	}
-	_, err := h.service.AssumeRoleWithWebIdentity(ctx, Origin{}, &WebIdentityRequest{RoleARN: roleARN(account, "none"), RoleSessionName: "session", WebIdentityToken: "good"})
+	_, err := h.service.AssumeRoleWithWebIdentity(ctx, new(Call), &WebIdentityRequest{RoleARN: roleARN(account, "none"), RoleSessionName: "session", WebIdentityToken: "good"})
 	wantIdentityError(t, err, AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
-	_, err = h.service.AssumeRoleWithWebIdentity(ctx, Origin{}, &WebIdentityRequest{RoleARN: roleARN(stranger, "app"), RoleSessionName: "session", WebIdentityToken: "good"})
+	_, err = h.service.AssumeRoleWithWebIdentity(ctx, new(Call), &WebIdentityRequest{RoleARN: roleARN(stranger, "app"), RoleSessionName: "session", WebIdentityToken: "good"})
 	wantIdentityError(t, err, InvalidIdentityToken, "No OpenIDConnect provider found in your account for ")
 	h.service.web = nil
-	_, err = h.service.AssumeRoleWithWebIdentity(ctx, Origin{}, &WebIdentityRequest{RoleARN: role.ARN, RoleSessionName: "session", WebIdentityToken: "good"})
+	_, err = h.service.AssumeRoleWithWebIdentity(ctx, new(Call), &WebIdentityRequest{RoleARN: role.ARN, RoleSessionName: "session", WebIdentityToken: "good"})
 	if !errors.Is(err, InvalidIdentityToken) || !strings.Contains(err.Error(), "No OpenIDConnect provider") {
 		t.Errorf("without issuers: %v", err)
 	}

@@ -3,6 +3,7 @@ package sigv4_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestSessionLookup(t *testing.T) {
 		Lookup: func(_ context.Context, id string) (sigv4.Credential, error) {
 			return sigv4.Credential{Secret: exampleSecret, Value: "long-term " + id}, nil
 		},
-		Session: func(_ context.Context, id, token string) (sigv4.Credential, error) {
+		Session: func(_ *http.Request, id, token string) (sigv4.Credential, error) {
 			switch token {
 			case "good":
 				return sigv4.Credential{Secret: exampleSecret, Expires: noon.Add(time.Second), Value: "session of " + id}, nil

@@ -34,8 +34,9 @@ type Lookup func(ctx context.Context, accessKeyID string) (Credential, error)
 
 // SessionLookup finds the credential of an access key ID that comes with a session token, as Lookup
 // does. It answers for the token: the credential's SessionToken does not count. Both are parts of the
-// request's header: clone them to keep them. Must be safe for concurrent use.
-type SessionLookup func(ctx context.Context, accessKeyID, token string) (Credential, error)
+// request's header: clone them to keep them. The request is there for its context and for where it
+// came from. Must be safe for concurrent use.
+type SessionLookup func(r *http.Request, accessKeyID, token string) (Credential, error)
 
 // Config says what a Verifier accepts.
 type Config struct {
@@ -121,7 +122,7 @@ func (v *Verifier) lookUp(r *http.Request, accessKeyID string) (Credential, erro
 	if v.config.Session == nil || len(tokens) != 1 {
 		return v.config.Lookup(r.Context(), accessKeyID)
 	}
-	cred, err := v.config.Session(r.Context(), accessKeyID, tokens[0])
+	cred, err := v.config.Session(r, accessKeyID, tokens[0])
 	cred.SessionToken = tokens[0]
 	return cred, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/kms11/kms11/ops"
@@ -54,8 +55,8 @@ type CredentialInfo struct {
 const maxAdminRequest = 1 << 20
 
 // AdminCommands registers the administration of a proxy on the admin socket: POST /xks/... with an
-// AdminRequest. An error is text/plain.
-func AdminCommands(proxy *ops.Proxy) func(*http.ServeMux) {
+// AdminRequest. An error is text/plain. origin says who asks, for the audit trail.
+func AdminCommands(proxy *ops.Proxy, origin func(*http.Request) ops.Origin) func(*http.ServeMux) {
 	return func(mux *http.ServeMux) {
 		for path, command := range adminCommands() {
 			mux.HandleFunc("POST /xks/"+path, func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +67,9 @@ func AdminCommands(proxy *ops.Proxy) func(*http.ServeMux) {
 					http.Error(w, "the request is not an XKS command of this version", http.StatusBadRequest)
 					return
 				}
-				out, err := command(r.Context(), proxy, &in)
+				out, err := proxy.Administer(origin(r), adminEvents[path], in.told(), func(call *ops.Call) (any, error) {
+					return command(r.Context(), proxy, call, &in)
+				})
 				if err != nil {
 					http.Error(w, err.Error(), http.StatusBadRequest)
 					return
@@ -78,40 +81,84 @@ func AdminCommands(proxy *ops.Proxy) func(*http.ServeMux) {
 	}
 }
 
-type adminCommand func(context.Context, *ops.Proxy, *AdminRequest) (any, error)
+type adminCommand func(context.Context, *ops.Proxy, *ops.Call, *AdminRequest) (any, error)
+
+// adminEvents are the names of the commands in the audit trail. Nothing writes to it.
+var adminEvents = map[string]string{
+	"tenant/create":      "CreateXksTenant",
+	"tenant/update":      "UpdateXksTenant",
+	"tenant/list":        "ListXksTenants",
+	"tenant/delete":      "DeleteXksTenant",
+	"key/create":         "CreateXksKey",
+	"key/list":           "ListXksKeys",
+	"key/enable":         "EnableXksKey",
+	"key/disable":        "DisableXksKey",
+	"key/delete":         "DeleteXksKey",
+	"credential/create":  "CreateXksCredential",
+	"credential/list":    "ListXksCredentials",
+	"credential/enable":  "EnableXksCredential",
+	"credential/disable": "DisableXksCredential",
+	"credential/delete":  "DeleteXksCredential",
+}
+
+// told is what the audit trail shows of a command.
+func (in *AdminRequest) told() [][2]string {
+	told := [][2]string{{"uriPathPrefix", in.Prefix}, {"id", in.ID}, {"keyId", in.KeyID}, {"object", ops.ShownObject(in.Object)}}
+	if in.Generate {
+		told = append(told, [2]string{"generate", "true"})
+	}
+	if in.RequestsPerSecond != nil {
+		told = append(told, [2]string{"requestsPerSecond", strconv.Itoa(*in.RequestsPerSecond)})
+	}
+	if in.Rules != nil {
+		rules, err := json.Marshal(*in.Rules)
+		if err == nil {
+			told = append(told, [2]string{"rules", string(rules)})
+		}
+	}
+	return told
+}
 
 // done is the answer of a command that has nothing to say.
 type done struct{}
 
 func adminCommands() map[string]adminCommand {
-	simple := func(do func(context.Context, *ops.Proxy, *AdminRequest) error) adminCommand {
-		return func(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error) { return done{}, do(ctx, p, in) }
+	simple := func(do func(context.Context, *ops.Proxy, *ops.Call, *AdminRequest) error) adminCommand {
+		return func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) (any, error) {
+			return done{}, do(ctx, p, call, in)
+		}
 	}
 	return map[string]adminCommand{
 		"tenant/create": simple(createTenant),
 		"tenant/update": simple(updateTenant),
 		"tenant/list":   listTenants,
-		"tenant/delete": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error { return p.DeleteTenant(ctx, in.Prefix) }),
-		"key/create":    createKey,
-		"key/list": func(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error) {
+		"tenant/delete": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.DeleteTenant(ctx, call, in.Prefix)
+		}),
+		"key/create": createKey,
+		"key/list": func(ctx context.Context, p *ops.Proxy, _ *ops.Call, in *AdminRequest) (any, error) {
 			return p.KeyFacts(ctx, in.Prefix)
 		},
-		"key/enable": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
-			return p.SetKeyDisabled(ctx, in.ID, false)
+		"key/enable": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.SetKeyDisabled(ctx, call, in.ID, false)
 		}),
-		"key/disable": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
-			return p.SetKeyDisabled(ctx, in.ID, true)
+		"key/disable": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.SetKeyDisabled(ctx, call, in.ID, true)
 		}),
-		"key/delete":        simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error { return p.DeleteKey(ctx, in.ID) }),
+		"key/delete": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.DeleteKey(ctx, call, in.ID)
+		}),
 		"credential/create": createCredential,
 		"credential/list":   listCredentials,
-		"credential/enable": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
-			return p.SetCredentialDisabled(ctx, in.ID, false)
+		"credential/enable": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.SetCredentialDisabled(ctx, call, in.ID, false)
 		}),
-		"credential/disable": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
-			return p.SetCredentialDisabled(ctx, in.ID, true)
+		"credential/disable": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.SetCredentialDisabled(ctx, call, in.ID, true)
 		}),
-		"credential/delete": simple(func(ctx context.Context, p *ops.Proxy, in *AdminRequest) error { return p.DeleteCredential(ctx, in.ID) }),
+		"credential/delete": simple(func(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+			return p.DeleteCredential(ctx, call, in.ID)
+		}),
 	}
 }
 
@@ -122,17 +169,17 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-func createTenant(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
+func createTenant(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
 	if err := checkPrefix(in.Prefix); err != nil {
 		return err
 	}
 	var settings ops.XksTenantSettings
 	in.set(&settings)
-	return p.CreateTenant(ctx, in.Prefix, settings)
+	return p.CreateTenant(ctx, call, in.Prefix, settings)
 }
 
-func updateTenant(ctx context.Context, p *ops.Proxy, in *AdminRequest) error {
-	return p.UpdateTenant(ctx, in.Prefix, in.set)
+func updateTenant(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) error {
+	return p.UpdateTenant(ctx, call, in.Prefix, in.set)
 }
 
 // set changes what the command says of a tenant's settings.
@@ -148,7 +195,7 @@ func (in *AdminRequest) set(settings *ops.XksTenantSettings) {
 	}
 }
 
-func listTenants(ctx context.Context, p *ops.Proxy, _ *AdminRequest) (any, error) {
+func listTenants(ctx context.Context, p *ops.Proxy, _ *ops.Call, _ *AdminRequest) (any, error) {
 	records, err := p.Tenants(ctx)
 	if err != nil {
 		return nil, err
@@ -164,7 +211,7 @@ func listTenants(ctx context.Context, p *ops.Proxy, _ *AdminRequest) (any, error
 	return list, nil
 }
 
-func createKey(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error) {
+func createKey(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) (any, error) {
 	switch {
 	case !ValidKeyID(in.ID):
 		return nil, errors.New(`the id of an external key is 1 to 128 letters, digits, "-", "." and "_"`)
@@ -173,19 +220,19 @@ func createKey(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error)
 	case in.Generate && in.Object == "":
 		return nil, errors.New("only a key object can be generated")
 	}
-	return p.CreateKey(ctx, ops.XksKeyRequest{ID: in.ID, Prefix: in.Prefix, KeyID: in.KeyID, Object: in.Object, Generate: in.Generate})
+	return p.CreateKey(ctx, call, ops.XksKeyRequest{ID: in.ID, Prefix: in.Prefix, KeyID: in.KeyID, Object: in.Object, Generate: in.Generate})
 }
 
 // createCredential answers the file that the AWS KMS console reads.
-func createCredential(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error) {
-	key, err := p.CreateCredential(ctx, in.Prefix)
+func createCredential(ctx context.Context, p *ops.Proxy, call *ops.Call, in *AdminRequest) (any, error) {
+	key, err := p.CreateCredential(ctx, call, in.Prefix)
 	if err != nil {
 		return nil, err
 	}
 	return CredentialFile{URIPath: URIPathOf(in.Prefix), Credential: CredentialFileSecret{AccessKeyID: key.ID, Secret: key.Secret}}, nil
 }
 
-func listCredentials(ctx context.Context, p *ops.Proxy, in *AdminRequest) (any, error) {
+func listCredentials(ctx context.Context, p *ops.Proxy, _ *ops.Call, in *AdminRequest) (any, error) {
 	records, err := p.Credentials(ctx)
 	if err != nil {
 		return nil, err

@@ -42,5 +42,6 @@ func (e *exchange) authenticate(body []byte) error {
 	if signer.Credential.Value.(string) != e.target.prefix {
 		return failure(AuthenticationFailedException, "The access key is not one of this URI path.")
 	}
+	e.admitted = true
 	return nil
 }

@@ -27,6 +27,8 @@ type HandlerConfig struct {
 	// Timeout bounds the wait for a token in one request; 0: DefaultTimeout, after which AWS KMS
 	// does not wait for the answer any more.
 	Timeout time.Duration
+	// Meter counts the requests; nil: nobody does.
+	Meter Meter
 	// Now is the clock of signatures and rates; nil: time.Now.
 	Now func() time.Time
 }
@@ -42,16 +44,20 @@ type Handler struct {
 	verifier *sigv4.Verifier
 	health   healthCheck
 	buffers  sync.Pool
+	meter    Meter
 }
 
 // NewHandler makes a proxy.
 func NewHandler(c HandlerConfig) *Handler {
-	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now}
+	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now, meter: c.Meter}
 	if h.timeout == 0 {
 		h.timeout = DefaultTimeout
 	}
 	if h.now == nil {
 		h.now = time.Now
+	}
+	if h.meter == nil {
+		h.meter = noMeter{}
 	}
 	h.buffers.New = func() any { return new(bytes.Buffer) }
 	h.verifier = sigv4.NewVerifier(sigv4.Config{
@@ -74,7 +80,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun := h.now()
-	e := exchange{handler: h, r: r}
+	h.meter.Begin()
+	counted := meterReading{meter: h.meter, began: time.Now(), code: InternalException}
+	defer counted.end()
+	e := exchange{handler: h, r: r, call: h.proxy.Begin(originOf(r))}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
 	answer, err := e.run(w, buffer)
@@ -84,6 +93,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		known = e.known(err)
 		status, answer = known.HTTPStatus, errorAnswer(known)
 	}
+	// The answer leaves once there is a record of it.
+	if unrecorded := e.conclude(known); unrecorded != nil {
+		clear(answer)
+		err = unrecorded
+		known = e.known(err)
+		status, answer = known.HTTPStatus, errorAnswer(known)
+	}
+	counted.outcome(&e, known)
 	if status == http.StatusMethodNotAllowed {
 		w.Header()["Allow"] = []string{http.MethodPost}
 	}
@@ -111,7 +128,11 @@ type exchange struct {
 	target  target
 	found   bool // the URI is one of the API's
 	signer  sigv4.Result
-	request *request
+	// admitted: the signature is by an access key of the tenant.
+	admitted bool
+	request  *request
+	key      *ops.ProxyKey // nil until it is found
+	call     ops.Call
 }
 
 var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
@@ -130,6 +151,9 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	}
 	if e.r.Method != http.MethodPost {
 		return nil, errMethod
+	}
+	if err := h.proxy.Ready(); err != nil && e.target.operation != opHealth {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(e.r.Context(), h.timeout)
 	defer cancel()
@@ -154,18 +178,26 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	if e.target.operation == opHealth { // which no rule may deny
 		return h.health.answer(ctx)
 	}
-	m := e.request.Metadata
-	if !tenant.Allows(&ops.ProxyRequest{
-		PrincipalARN: m.PrincipalARN, KeyARN: m.KeyARN, Operation: m.Operation, SourceVPC: m.SourceVPC, SourceVPCE: m.SourceVPCE,
-		ViaService: m.ViaService, Key: e.target.keyID,
-	}) {
+	asked := e.asked()
+	if !tenant.Allows(&asked) {
 		return nil, failure(AccessDeniedException, "No rule of the proxy allows the request.")
 	}
-	key, err := h.proxy.Key(ctx, tenant.Prefix, e.target.keyID)
-	if err != nil {
+	if e.key, err = h.proxy.Key(ctx, tenant.Prefix, e.target.keyID); err != nil {
 		return nil, err
 	}
-	return e.request.do(ctx, e.target.operation, key)
+	return e.request.do(ctx, e.target.operation, e.key, e.call.EventID)
+}
+
+// asked is what the tenant's rules and the audit trail look at.
+func (e *exchange) asked() ops.ProxyRequest {
+	asked := ops.ProxyRequest{Key: e.target.keyID}
+	if e.request == nil || e.request.Metadata == nil {
+		return asked
+	}
+	m := e.request.Metadata
+	asked.PrincipalARN, asked.KeyARN, asked.Operation = m.PrincipalARN, m.KeyARN, m.Operation
+	asked.SourceVPC, asked.SourceVPCE, asked.ViaService = m.SourceVPC, m.SourceVPCE, m.ViaService
+	return asked
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {

@@ -11,14 +11,14 @@ import (
 )
 
 // do does an operation on a key and gives the JSON of its answer, in one line.
-func (r *request) do(ctx context.Context, op operation, key *ops.ProxyKey) ([]byte, error) {
+func (r *request) do(ctx context.Context, op operation, key *ops.ProxyKey, eventID string) ([]byte, error) {
 	switch op {
 	case opMetadata:
 		return metadata(ctx, key)
 	case opEncrypt:
-		return r.encrypt(ctx, key)
+		return r.encrypt(ctx, key, eventID)
 	}
-	return r.decrypt(ctx, key)
+	return r.decrypt(ctx, key, eventID)
 }
 
 func metadata(ctx context.Context, key *ops.ProxyKey) ([]byte, error) {
@@ -33,8 +33,8 @@ func metadata(ctx context.Context, key *ops.ProxyKey) ([]byte, error) {
 	return json.Marshal(answer)
 }
 
-func (r *request) encrypt(ctx context.Context, key *ops.ProxyKey) ([]byte, error) {
-	use := ops.ProxyUse{RequestID: r.usedBy()}
+func (r *request) encrypt(ctx context.Context, key *ops.ProxyKey, eventID string) ([]byte, error) {
+	use := ops.ProxyUse{RequestID: r.usedBy(), EventID: eventID}
 	bind := func(metadata []byte) []byte { return r.bind(metadata) }
 	sealed, err := key.Encrypt(ctx, use, bind, r.Plaintext.value)
 	if err != nil {
@@ -73,9 +73,9 @@ func (r *request) opens(ctx context.Context, key *ops.ProxyKey, bind ops.Bind, s
 	return err
 }
 
-func (r *request) decrypt(ctx context.Context, key *ops.ProxyKey) ([]byte, error) {
+func (r *request) decrypt(ctx context.Context, key *ops.ProxyKey, eventID string) ([]byte, error) {
 	sealed := ops.ProxySealed{Metadata: r.CiphertextMetadata.value, IV: r.IV.value, Ciphertext: append(r.Ciphertext.value, r.Tag.value...)}
-	plaintext, err := key.Decrypt(ctx, ops.ProxyUse{RequestID: r.usedBy()}, func(metadata []byte) []byte { return r.bind(metadata) }, sealed)
+	plaintext, err := key.Decrypt(ctx, ops.ProxyUse{RequestID: r.usedBy(), EventID: eventID}, func(metadata []byte) []byte { return r.bind(metadata) }, sealed)
 	if err != nil {
 		return nil, err
 	}

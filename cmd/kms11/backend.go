@@ -31,6 +31,7 @@ type backend struct {
 	tlsKeys   []*hsm.TLSKey
 	xksTokens []*hsm.Token  // with key objects of the XKS proxy, beside the domain's
 	made      ops.AccessKey // the administrator's, if this process made it
+	later     laterTokens
 
 	attestation *attest.Verifier
 	issuers     *oidc.Verifier // nil: none
@@ -118,7 +119,7 @@ func tokenURIs(c Config, p paths) ([]hsm.URI, error) {
 }
 
 // open opens an existing keystore and the domain that its header names.
-func (b *backend) open(ctx context.Context, p paths) error {
+func (b *backend) open(ctx context.Context, c Config, p paths, log *slog.Logger) error {
 	engine, err := boltengine.Open(p.keystore)
 	if err != nil {
 		return err
@@ -132,9 +133,9 @@ func (b *backend) open(ctx context.Context, p paths) error {
 	if err != nil {
 		return mismatchError{fmt.Errorf("keystore %s: %w", p.keystore, err)}
 	}
-	if b.domain, err = hsm.OpenDomain(ctx, b.tokens, header.Domain); err != nil {
+	if b.domain, err = hsm.OpenDomain(ctx, b.changing(ctx, c, b.tokens, header.Domain, log), header.Domain); err != nil {
 		if errors.Is(err, hsm.ErrWrongToken) {
-			return mismatchError{fmt.Errorf("keystore %s belongs to another token (domain %s): %w: name the token it was made with, or another data directory", p.keystore, header.Domain.ID, err)}
+			return mismatchError{fmt.Errorf("keystore %s belongs to another token (domain %s): %w: name the tokens that hold the domain, less any that a rotation took out, or another data directory", p.keystore, header.Domain.ID, err)}
 		}
 		return err
 	}
@@ -231,6 +232,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Store:       b.store,
 		Domain:      b.domain,
 		Regions:     b.regions.domains,
+		RegionURIs:  c.regionURIs(),
 		Account:     c.Account,
 		Region:      c.Region,
 		Serves:      c.serves,
@@ -238,6 +240,7 @@ func (b *backend) service(c Config, log *slog.Logger) *ops.Service {
 		Attestation: b.attestation,
 		Quotas:      c.Quotas.quotas(),
 		Services:    b.services,
+		OpenToken:   b.opener(c, log),
 		Audit:       b.trail,
 		Clusters:    b.clusters,
 		Proxies:     b.proxies,
@@ -264,6 +267,7 @@ func (b *backend) close() error {
 	if b.domain != nil {
 		errs = append(errs, b.domain.Close())
 	}
+	errs = append(errs, b.later.close())
 	for _, token := range append(b.tokens, b.xksTokens...) {
 		errs = append(errs, token.Close())
 	}

@@ -86,6 +86,8 @@ type Config struct {
 	XKS XKSConfig `yaml:"xks"`
 	// Audit says how the audit trail is kept.
 	Audit AuditConfig `yaml:"audit"`
+	// Metrics is the endpoint that Prometheus reads.
+	Metrics MetricsConfig `yaml:"metrics"`
 	// Log sets what is logged on standard error.
 	Log LogConfig `yaml:"log"`
 }
@@ -284,7 +286,7 @@ func (c *Config) check() error {
 	case !loopback && c.TLS.Certificate == "":
 		return fmt.Errorf("config: %s is not a loopback address and plaintext would cross the network: set tls.certificate and tls.key, or listen on 127.0.0.1", c.Listen)
 	}
-	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS))
+	return errors.Join(c.KeyStores.check(), c.XKS.check(c.TLS), c.Metrics.check(c.TLS))
 }
 
 // checkTokenURI refuses what cannot name a token of the domain.

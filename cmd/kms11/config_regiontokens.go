@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -45,4 +46,17 @@ func (c *Config) checkRegionTokens() error {
 		}
 	}
 	return nil
+}
+
+// regionURIs are the tokens of Regions without PINs.
+func (c *Config) regionURIs() map[string][]string {
+	all := map[string][]string{}
+	for region, uris := range c.RegionTokens {
+		for _, text := range uris {
+			if uri, err := hsm.ParseURI(text); err == nil { // as check has seen to
+				all[region] = append(all[region], uri.String())
+			}
+		}
+	}
+	return all
 }

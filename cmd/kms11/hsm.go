@@ -18,7 +18,7 @@ func hsmCommand() *cli.Command {
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	return &cli.Command{
 		Name:  "hsm",
-		Usage: "look at tokens, try them, make one",
+		Usage: "look at tokens, try them, make one, rotate a domain's keys",
 		Subcommands: []*cli.Command{
 			{
 				Name:   "info",
@@ -38,6 +38,9 @@ func hsmCommand() *cli.Command {
 			selfTestCommand(asJSON),
 			benchCommand(asJSON),
 			initTokenCommand(),
+			enrollCommand(),
+			rotateDomainCommand(asJSON),
+			orphansCommand(asJSON),
 		},
 	}
 }

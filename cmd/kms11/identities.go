@@ -36,10 +36,12 @@ func followIdentities(ctx context.Context, dir string, service *ops.Service, log
 
 // endpointFor is KMS and STS, with requests of client certificates where the configuration lets them
 // in.
-func endpointFor(c Config, service *ops.Service, forKMS, forSTS api.Authenticator, log *slog.Logger) http.Handler {
+func endpointFor(c Config, service *ops.Service, forKMS, forSTS api.Authenticator, measured *measuring, log *slog.Logger) http.Handler {
 	if c.MTLS.CA != "" {
 		forKMS = api.NewCertificates(service, c.Region, c.MTLS.rules(), forKMS)
 		forSTS = api.NewCertificates(service, c.Region, c.MTLS.rules(), forSTS)
 	}
-	return api.Endpoint(api.NewHandler(service, forKMS, log), api.NewSTS(service, forSTS, log))
+	kms, sts := api.NewHandler(service, forKMS, log), api.NewSTS(service, forSTS, log)
+	measured.endpoint(kms, sts)
+	return api.Endpoint(kms, sts)
 }

@@ -82,7 +82,7 @@ func (b *backend) openRegion(ctx context.Context, c Config, known keystore.Regio
 	if err != nil {
 		return err
 	}
-	domain, err := hsm.OpenDomain(ctx, tokens, known.Domain)
+	domain, err := hsm.OpenDomain(ctx, b.changing(ctx, c, tokens, known.Domain, log), known.Domain)
 	if err != nil {
 		return errors.Join(err, closeTokens(tokens))
 	}

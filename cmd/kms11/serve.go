@@ -74,6 +74,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	metricsTLS, err := b.openMetricsTLS(c)
+	if err != nil {
+		return err
+	}
 	created, err := b.start(ctx, &c, p, log)
 	if err != nil {
 		return err
@@ -102,21 +106,29 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	defer stopIdentities()
 	defer background(service.Run)()
 	defer background(b.awaitRegions(c, service, log))()
+	defer background(service.RunRotations)()
+	defer background(service.ReportOrphans)()
 	proxy, err := b.openXKS(ctx, c, service, log)
 	if err != nil {
 		return err
 	}
-	stopXKS, err := serveXKS(c, proxy, xksTLS, log)
+	measured := newMeasuring(c, service, log)
+	stopXKS, err := serveXKS(c, proxy, xksTLS, measured.proxy(), log)
 	if err != nil {
 		return err
 	}
 	defer stopXKS()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy))
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy, api.AdminOrigin))
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
-	server := api.NewServer(handler(c, service, log), log)
+	server := api.NewServer(handler(c, service, measured, log), log)
+	stopMetrics, err := measured.serve(c, metricsTLS, log)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	log.Info("serving", "endpoint", address, "version", version, "account", c.Account, "regions", append([]string{c.Region}, c.Regions...), "domain", b.domain.Describe().ID)
 	if err := greet(stdout, c, p, address, created, b.made); err != nil {
 		return err
@@ -159,7 +171,7 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 	if err := b.openTokens(ctx, *c, p, log); err != nil {
 		return false, err
 	}
-	if err := b.open(ctx, p); err != nil {
+	if err := b.open(ctx, *c, p, log); err != nil {
 		return false, err
 	}
 	if err := b.openRegions(ctx, *c, log); err != nil {
@@ -169,13 +181,13 @@ func (b *backend) start(ctx context.Context, c *Config, p paths, log *slog.Logge
 }
 
 // handler is the KMS API with the authentication that the configuration asks for.
-func handler(c Config, service *ops.Service, log *slog.Logger) http.Handler {
+func handler(c Config, service *ops.Service, measured *measuring, log *slog.Logger) http.Handler {
 	if !c.Dev {
-		return endpointFor(c, service, api.NewSigV4(service), api.NewSTSSigV4(service), log)
+		return endpointFor(c, service, api.NewSigV4(service), api.NewSTSSigV4(service), measured, log)
 	}
 	log.Warn("dev mode: signatures are not checked and every access key is its account's root user")
 	dev := api.NewDev(c.Account, c.Region)
-	return api.MarkDev(endpointFor(c, service, dev, dev, log))
+	return api.MarkDev(endpointFor(c, service, dev, dev, measured, log))
 }
 
 func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {

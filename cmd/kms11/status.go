@@ -14,7 +14,7 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "ask the running server how it is",
-		Description: "Prints JSON: version, health and what is wrong, domain, store, account and Region; fails if the server is not healthy. Asks over the admin socket in the data directory, so it works for the server's own user only.",
+		Description: "Prints JSON: version, health and what is wrong, domain, store, account and Region, and how each token is; fails if the server is not healthy. Asks over the admin socket in the data directory, so it works for the server's own user only.",
 		Flags:       settingFlags(),
 		Action: func(c *cli.Context) error {
 			config, err := settings(c)
