@@ -197,6 +197,7 @@ func sameFolded(a, b string) bool {
 	if isASCII(a) && isASCII(b) {
 		return strings.EqualFold(a, b) // which allocates nothing
 	}
+	//lint:ignore SA6005 EqualFold takes letters for the same that lower case does not
 	return strings.ToLower(a) == strings.ToLower(b)
 }
 
