@@ -27,6 +27,9 @@ func domainHandlers() map[string]func(context.Context, *ops.Service, ops.Rotatio
 	}
 }
 
+// domainEvents are the names in the audit trail of what changes something. Nothing writes to it.
+var domainEvents = map[string]string{"rotate": "RotateDomain", "abandon": "AbandonTokens"}
+
 func domainHandler(service *ops.Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -44,7 +47,13 @@ func domainHandler(service *ops.Service) http.HandlerFunc {
 			answerAdmin(w, http.StatusBadRequest, AdminError{"the request could not be read"})
 			return
 		}
-		answer, err := act(r.Context(), service, request)
+		do := func() (any, error) { return act(r.Context(), service, request) }
+		var answer any
+		if event, changes := domainEvents[r.PathValue("action")]; changes {
+			answer, err = service.RecordRotation(AdminOrigin(r), event, request, do)
+		} else {
+			answer, err = do()
+		}
 		switch {
 		case errors.Is(err, ops.ErrRotation):
 			answerAdmin(w, http.StatusBadRequest, AdminError{err.Error()})

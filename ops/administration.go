@@ -73,6 +73,20 @@ func (p *Proxy) Administer(origin Origin, event string, parameters [][2]string, 
 	return p.service.administer(origin, a, do)
 }
 
+// RecordRotation has a command about the keys of a domain done, and records it. Its parameters are those of
+// the request, and of its tokens what tells them apart. The keys change later, step by step: only the
+// command has an event, which is not in the transaction of the domain's description.
+func (s *Service) RecordRotation(origin Origin, event string, r RotationRequest, do func() (any, error)) (any, error) {
+	var tokens []string
+	for _, text := range r.Tokens {
+		tokens = append(tokens, ShownObject(text))
+	}
+	a := administration{source: audit.SourceAdmin, event: event, parameters: jsonMembers{
+		{"region", r.Region}, {"tokens", tokens}, {"fingerprints", r.Fingerprints},
+	}}
+	return s.administer(origin, a, func(*Call) (any, error) { return do() })
+}
+
 // ShownObject is a PKCS #11 URI as a record may show it: without PINs and where to find them. What is
 // no such URI is not shown.
 func ShownObject(text string) string {

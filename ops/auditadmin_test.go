@@ -370,6 +370,26 @@ func TestProxyEvents(t *testing.T) {
 	}
 }
 
+// TestRotationCommandEvent: the keys of a domain are not rotated without a record of who wanted it.
+func TestRotationCommandEvent(t *testing.T) {
+	h := newAudited(t)
+	r := RotationRequest{Region: "eu-west-3", Tokens: []string{"pkcs11:token=a?pin-value=123456"}, Fingerprints: []string{"f"}}
+	done := 0
+	do := func() (any, error) { done++; return nil, nil }
+	if _, err := h.service.RecordRotation(Origin{Peer: "uid:7"}, "RotateDomain", r, do); err != nil || done != 1 {
+		t.Fatal(err)
+	}
+	got := h.newest()
+	if got.EventName != "RotateDomain" || got.EventSource != audit.SourceAdmin || got.ReadOnly || got.UserIdentity["principalId"] != "uid:7" ||
+		jsonOf(t, got.RequestParameters) != `{"fingerprints":["f"],"region":"eu-west-3","tokens":["pkcs11:token=a"]}` {
+		t.Errorf("%+v", got)
+	}
+	h.closeTrail()
+	if _, err := h.service.RecordRotation(Origin{}, "RotateDomain", r, do); !errors.Is(err, audit.ErrClosed) || done != 1 {
+		t.Errorf("done %d times: %v", done, err)
+	}
+}
+
 func TestShownObject(t *testing.T) {
 	if got := ShownObject("pkcs11:token=t;object=o?module-path=/x/y.so&pin-value=1234"); got != "pkcs11:token=t;object=o" {
 		t.Errorf("got %s", got)
