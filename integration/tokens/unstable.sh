@@ -15,7 +15,8 @@ if ! command -v debootstrap >/dev/null 2>&1; then
 fi
 mkdir -p "$dir/bin"
 dir=$(cd "$dir" && pwd)
-debootstrap --variant=minbase --include=libnss3,openssl sid "$dir/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+# shellcheck disable=SC2086 # without DEBIAN_MIRROR debootstrap takes its own default
+debootstrap --variant=minbase --include=libnss3,openssl sid "$dir/root" ${DEBIAN_MIRROR:-}
 lib=$(cd "$dir/root/usr/lib" && echo *-linux-gnu)
 loader=$(ls "$dir"/root/usr/lib/"$lib"/ld-linux-*.so.* | head -n 1)
 cat >"$dir/bin/openssl" <<OPENSSL
