@@ -19,9 +19,11 @@ import (
 
 // A rotationStatus is the part of kms11 status that the tests read.
 type rotationStatus struct {
-	Healthy   bool     `json:"healthy"`
-	Domain    string   `json:"domain"`
-	Tokens    []string `json:"tokens"`
+	Healthy bool   `json:"healthy"`
+	Domain  string `json:"domain"`
+	Tokens  []struct {
+		URI string `json:"uri"`
+	} `json:"tokens"`
 	Rotations []struct {
 		Phase   string `json:"phase"`
 		Changed int    `json:"changed"`

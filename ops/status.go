@@ -13,8 +13,6 @@ type Status struct {
 	Revision uint64 `json:"revision"`
 	Account  string `json:"account"`
 	Region   string `json:"region"`
-	// Tokens are the URIs, without PINs, of the tokens that hold the store's domain.
-	Tokens []string `json:"tokens"`
 	// Rotations are those of domain keys that are under way or were begun by this process.
 	Rotations []RotationStatus `json:"rotations,omitempty"`
 	// Identities is about the identities directory; nil where there is none.
@@ -27,9 +25,6 @@ type Status struct {
 // known without the store.
 func (s *Service) Status(ctx context.Context) (Status, error) {
 	status := Status{Domain: s.domain.Describe().ID, Account: s.account, Region: s.region, Identities: s.identityStatus()}
-	for _, t := range s.domain.Holders() {
-		status.Tokens = append(status.Tokens, t.URI().String())
-	}
 	if s.audit != nil {
 		trail := s.audit.Status()
 		status.Audit = &trail
