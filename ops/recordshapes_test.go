@@ -177,7 +177,7 @@ var (
 		levels  [5]string
 		version uint16 // of the content; 0 is 1
 	}{
-		"header":     {1, headerShape, [5]string{}, 2},
+		"header":     {1, headerShape, [5]string{}, 3},
 		"key":        {2, keyShape, [5]string{"partition", "account", "region", "", "id"}, 2},
 		"user":       {3, userShape, [5]string{"partition", "account", "", "", "name"}, 2},
 		"role":       {15, roleShape, [5]string{"partition", "account", "", "", "name"}, 0},
