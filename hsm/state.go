@@ -4,7 +4,7 @@ import "time"
 
 // TokenState is what this process knows of a token without asking it.
 type TokenState struct {
-	URI string `json:"uri"` // without a PIN
+	URI string `json:"uri"` // by URI.WithoutPIN
 	Up  bool   `json:"up"`
 	// Cause is why the token is down; empty while it is up.
 	Cause string `json:"cause,omitempty"`
@@ -32,7 +32,7 @@ type LibraryState struct {
 // token: a health check brings it up to date.
 func (t *Token) State() TokenState {
 	state := TokenState{
-		URI:     t.config.URI.String(),
+		URI:     t.config.URI.WithoutPIN(),
 		Since:   time.Unix(0, t.changed.Load()).UTC(),
 		Hanging: int(t.hanging.Load()),
 		Library: LibraryState{Path: t.module.path, Leaked: t.module.leak.bytes.Load(), Restarts: t.module.restarts.Load()},
@@ -52,6 +52,12 @@ func (t *Token) State() TokenState {
 		return true
 	})
 	return state
+}
+
+// WithoutPIN writes the URI without a PIN and without saying where it is.
+func (u URI) WithoutPIN() string {
+	u.PINSource = ""
+	return u.String()
 }
 
 // turned notes that the token went down or came up just now.

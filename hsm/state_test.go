@@ -25,7 +25,7 @@ func TestState(t *testing.T) {
 		up.Since.Before(before.Truncate(time.Second)) || up.Since.After(time.Now()) || up.Library.Path == "" {
 		t.Errorf("a token that works is %+v", up)
 	}
-	if strings.Contains(up.URI, "pin-value") || !strings.Contains(up.URI, "pkcs11:") {
+	if strings.Contains(up.URI, "pin-") || !strings.Contains(up.URI, "pkcs11:") {
 		t.Errorf("the URI is %s", up.URI)
 	}
 }

@@ -65,7 +65,7 @@ func (s *Service) connectVault(ctx context.Context, r *keystore.CustomKeyStoreRe
 	// A store that was connected stays so: its token comes back.
 	failed := &connection{generation: r.Generation, err: err, delay: firstReconnect}
 	if cluster, err := s.cluster(r.CloudHSM.ClusterID); err == nil {
-		failed.uri = cluster.Token.URI.String()
+		failed.uri = cluster.Token.URI.WithoutPIN()
 	}
 	if earlier != nil && earlier.delay > 0 {
 		failed.delay = min(2*earlier.delay, lastReconnect)

@@ -69,7 +69,7 @@ type Config struct {
 	// Regions are the domains of Regions that have one of their own. nil stands for one that is not open
 	// yet: see OpenRegion.
 	Regions map[string]*hsm.Domain
-	// RegionURIs are the URIs, without PINs, of the tokens of such Regions, by which those are named that
+	// RegionURIs are the URIs, by URI.WithoutPIN, of the tokens of such Regions, by which those are named that
 	// are not open yet.
 	RegionURIs map[string][]string
 	Account    string                   // the default account, 12 digits

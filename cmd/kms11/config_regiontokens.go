@@ -54,7 +54,7 @@ func (c *Config) regionURIs() map[string][]string {
 	for region, uris := range c.RegionTokens {
 		for _, text := range uris {
 			if uri, err := hsm.ParseURI(text); err == nil { // as check has seen to
-				all[region] = append(all[region], uri.String())
+				all[region] = append(all[region], uri.WithoutPIN())
 			}
 		}
 	}
