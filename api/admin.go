@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -58,8 +57,7 @@ func ListenAdmin(path string, service *ops.Service, version string, commands ...
 			status.Problem = errCheckHangs.Error()
 		}
 		status.Version, status.Tokens = version, service.Tokens()
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(status) // a client that has gone does not concern the server
+		answerAdmin(w, http.StatusOK, status)
 	})
 	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	mux.HandleFunc("POST /iam/{action}", iamHandler(service))

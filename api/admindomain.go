@@ -32,7 +32,6 @@ var domainEvents = map[string]string{"rotate": "RotateDomain", "abandon": "Aband
 
 func domainHandler(service *ops.Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
 		act, known := domainHandlers()[r.PathValue("action")]
 		if !known {
 			answerAdmin(w, http.StatusNotFound, AdminError{"there is no such action"})

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 // iamHandler answers POST /iam/{action} on the admin socket: a JSON request, a JSON answer.
 func iamHandler(service *ops.Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
 		request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 		if err != nil {
 			answerAdmin(w, http.StatusBadRequest, AdminError{"the request could not be read"})
@@ -29,9 +27,4 @@ func iamHandler(service *ops.Service) http.HandlerFunc {
 			answerAdmin(w, http.StatusOK, answer)
 		}
 	}
-}
-
-func answerAdmin(w http.ResponseWriter, status int, body any) {
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that has gone does not concern the server
 }

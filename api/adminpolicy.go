@@ -8,22 +8,15 @@ import (
 	"github.com/kms11/kms11/ops"
 )
 
-// AdminError is the body of an answer on the admin socket that is not 200.
-type AdminError struct {
-	Message string `json:"message"`
-}
-
 // explainHandler answers POST /policy/explain: an ops.ExplainRequest, answered by an
 // ops.Explanation.
 func explainHandler(service *ops.Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in ops.ExplainRequest
-		w.Header().Set("Content-Type", "application/json")
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBody))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&in); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			_ = json.NewEncoder(w).Encode(AdminError{"the request is not one of explain: " + err.Error()})
+			answerAdmin(w, http.StatusBadRequest, AdminError{"the request is not one of explain: " + err.Error()})
 			return
 		}
 		out, err := service.Explain(r.Context(), in)
@@ -32,10 +25,9 @@ func explainHandler(service *ops.Service) http.HandlerFunc {
 			if fault := kms.AsError(err); fault.Code != kms.KMSInternalException {
 				status, message = http.StatusBadRequest, fault.Message
 			}
-			w.WriteHeader(status)
-			_ = json.NewEncoder(w).Encode(AdminError{message})
+			answerAdmin(w, status, AdminError{message})
 			return
 		}
-		_ = json.NewEncoder(w).Encode(out) // a client that has gone does not concern the server
+		answerAdmin(w, http.StatusOK, out)
 	}
 }

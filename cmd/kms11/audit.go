@@ -141,11 +141,7 @@ func readPublicKey(file string) (*ecdsa.PublicKey, error) {
 // servedSequence asks the server that keeps the trail, if it runs, how far it has come; 0: nobody
 // says.
 func servedSequence(config Config, dir string) uint64 {
-	p, err := pathsOf(config.Data)
-	if err != nil {
-		return 0
-	}
-	response, err := api.AdminClient(p.adminSocket).Get("http://kms11/status")
+	response, err := askAdmin(config.Data, "/status", nil)
 	if err != nil {
 		return 0
 	}

@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/kms11/kms11/api"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -72,33 +67,4 @@ func explainRequest(c *cli.Context) (ops.ExplainRequest, error) {
 		request.Conditions[key] = append(request.Conditions[key], value)
 	}
 	return request, nil
-}
-
-// postAdmin sends a request to the running server's admin socket and reads its answer.
-func postAdmin(c *cli.Context, path string, request, answer any) error {
-	config, err := settings(c)
-	if err != nil {
-		return err
-	}
-	p, err := pathsOf(config.Data)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	response, err := api.AdminClient(p.adminSocket).Post("http://kms11"+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("no server answers on %s: start kms11 serve with the same data directory", p.adminSocket)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		var fault api.AdminError
-		if err := json.NewDecoder(response.Body).Decode(&fault); err != nil {
-			return fmt.Errorf("the server answered %s", response.Status)
-		}
-		return errors.New(fault.Message)
-	}
-	return json.NewDecoder(response.Body).Decode(answer)
 }

@@ -21,13 +21,9 @@ func statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			p, err := pathsOf(config.Data)
+			response, err := askAdmin(config.Data, "/status", nil)
 			if err != nil {
 				return err
-			}
-			response, err := api.AdminClient(p.adminSocket).Get("http://kms11/status")
-			if err != nil {
-				return fmt.Errorf("no server answers on %s: start kms11 serve with the same data directory", p.adminSocket)
 			}
 			defer response.Body.Close()
 			if response.StatusCode != http.StatusOK {

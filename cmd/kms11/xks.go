@@ -3,15 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/kms11/kms11/api"
 	"github.com/kms11/kms11/xks"
 )
 
@@ -45,7 +41,7 @@ func xksAction(path, usage string, flags []cli.Flag, read func(*cli.Context, *xk
 					return usageError{err}
 				}
 			}
-			return askServer(c, "/xks/"+path, in)
+			return printAdmin(c, "/xks/"+path, in)
 		},
 	}
 }
@@ -126,44 +122,4 @@ func xksCredentialCommand() *cli.Command {
 			xksAction("credential/delete", "delete a credential", []cli.Flag{id}, nil),
 		},
 	}
-}
-
-// maxAdminAnswer bounds what is read of an answer on the admin socket.
-const maxAdminAnswer = 64 << 20
-
-// askServer sends a command to the running server and prints what it answers, if that says anything.
-func askServer(c *cli.Context, path string, in any) error {
-	config, err := settings(c)
-	if err != nil {
-		return err
-	}
-	p, err := pathsOf(config.Data)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	response, err := api.AdminClient(p.adminSocket).Post("http://kms11"+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("no server answers on %s: start kms11 serve with the same data directory", p.adminSocket)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAdminAnswer))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return errors.New(string(bytes.TrimSpace(answer)))
-	}
-	if answer = bytes.TrimSpace(answer); string(answer) == "{}" {
-		return nil
-	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, answer, "", "  "); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.App.Writer, indented.String())
-	return err
 }
