@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kms11/kms11/durable"
 	"github.com/kms11/kms11/kms"
 )
 
@@ -269,7 +270,7 @@ func (t *Trail) signDigest(ctx context.Context, spans []span, covered head) (*la
 		return nil, err
 	}
 	content := append(append(bytes.Clone(document), '\n'), append(sealed, '\n')...)
-	if err := writeWhole(filepath.Join(t.c.Dir, digestDir, d.File), content); err != nil {
+	if err := durable.WriteFile(filepath.Join(t.c.Dir, digestDir, d.File), content); err != nil {
 		return nil, err
 	}
 	hash := sha256.Sum256(document)
@@ -307,7 +308,7 @@ func (t *Trail) exportKey() error {
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, text) {
 		return nil
 	}
-	return writeWhole(path, text)
+	return durable.WriteFile(path, text)
 }
 
 var _ kms.Audited = details{}

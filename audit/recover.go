@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kms11/kms11/durable"
 )
 
 // found is what Open found in the directory.
@@ -164,7 +166,7 @@ func (t *Trail) moveAside(f *found, files []namedFile, offset int64) error {
 	}
 	hash := sha256.Sum256(rest.Bytes())
 	saved := fmt.Sprintf(tornForm, f.head.sequence+1, t.now().UTC().Format(fileTime))
-	if err := writeWhole(filepath.Join(t.c.Dir, saved), rest.Bytes()); err != nil {
+	if err := durable.WriteFile(filepath.Join(t.c.Dir, saved), rest.Bytes()); err != nil {
 		return err
 	}
 	for _, file := range files[1:] {
@@ -176,5 +178,5 @@ func (t *Trail) moveAside(f *found, files []namedFile, offset int64) error {
 		return err
 	}
 	f.torn = &torn{file: files[0].name, offset: offset, bytes: int64(rest.Len()), saved: saved, hash: hex.EncodeToString(hash[:])}
-	return syncDir(t.c.Dir)
+	return durable.SyncDir(t.c.Dir)
 }

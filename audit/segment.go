@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kms11/kms11/durable"
 )
 
 // segment is the file that records are being written to. It is not safe for concurrent use, but its
@@ -26,7 +28,7 @@ func (s *segment) create(first uint64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := durable.SyncDir(s.dir); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(file.Name()))
 	}
 	if s.file != nil {

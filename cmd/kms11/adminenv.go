@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/kms11/kms11/durable"
 	"github.com/kms11/kms11/ops"
 )
 
@@ -17,7 +18,7 @@ type adminEnv struct {
 }
 
 func writeAdminEnv(path string, e adminEnv) error {
-	return writeFile(path, []byte(fmt.Sprintf(`# kms11 administrator. Source this file: . %s
+	return durable.WriteFile(path, []byte(fmt.Sprintf(`# kms11 administrator. Source this file: . %s
 # An AWS_PROFILE that is set stands in the way: unset it.
 export AWS_SESSION_TOKEN=
 export AWS_ACCESS_KEY_ID=%s
@@ -49,7 +50,7 @@ func updateAdminEnv(path, region, endpoint string) error {
 	if updated == string(text) {
 		return nil
 	}
-	return writeFile(path, []byte(updated))
+	return durable.WriteFile(path, []byte(updated))
 }
 
 func shellQuote(s string) string {

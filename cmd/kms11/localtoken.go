@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kms11/kms11/durable"
 	"github.com/kms11/kms11/hsm"
 )
 
@@ -29,7 +30,7 @@ func useLocalToken(p paths) (hsm.URI, error) {
 	conf := []byte("# SoftHSM2 token of kms11, written by kms11.\ndirectories.tokendir = " + p.tokenDir +
 		"\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n")
 	if old, err := os.ReadFile(p.tokenConf); err != nil || !bytes.Equal(old, conf) {
-		if err := writeFile(p.tokenConf, conf); err != nil {
+		if err := durable.WriteFile(p.tokenConf, conf); err != nil {
 			return hsm.URI{}, err
 		}
 	}
@@ -52,7 +53,7 @@ func createLocalToken(p paths) error {
 			return err
 		}
 		pin := hex.EncodeToString(random[:])
-		if err := writeFile(path, []byte(pin+"\n")); err != nil {
+		if err := durable.WriteFile(path, []byte(pin+"\n")); err != nil {
 			return err
 		}
 		pins[i] = hsm.NewPIN(pin)
@@ -135,12 +136,12 @@ func begin(p paths, local bool) error {
 	for _, path := range append(made, p.adminEnv) {
 		text += filepath.Base(path) + "\n"
 	}
-	return writeFile(p.unfinished, []byte(text))
+	return durable.WriteFile(p.unfinished, []byte(text))
 }
 
 func finish(p paths) error {
 	if err := os.Remove(p.unfinished); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(p.unfinished))
+	return durable.SyncDir(filepath.Dir(p.unfinished))
 }

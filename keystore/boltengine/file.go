@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/kms11/kms11/durable"
 	"github.com/kms11/kms11/keystore"
 )
 
@@ -87,15 +88,7 @@ func create(path string) (err error) {
 	if err := os.Link(temp, path); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(dir)
 }
 
 // Open opens the file path. If it is absent the error is fs.ErrNotExist, if another process holds
