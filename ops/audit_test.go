@@ -366,7 +366,7 @@ func TestEveryMutationHasItsEvent(t *testing.T) {
 		"createstored.go":      "it only reads",
 		"customstorecreate.go": "it only reads, but for the transaction of the request",
 		"domainrotation.go":    "the description of a domain: the command has an event, see RecordRotation",
-		"domainrotationrun.go": "due entries, and the same keys and secrets under new keys of the domain",
+		"domainrotationend.go": "a due entry of a rotation that has ended",
 		"erase.go":             "due entries that are done with, after their event",
 		"granterase.go":        "grants of a key whose deletion has an event",
 		"iamlist.go":           "it only reads",
