@@ -62,6 +62,7 @@ func ListenAdmin(path string, service *ops.Service, version string, commands ...
 	mux.HandleFunc("POST /policy/explain", explainHandler(service))
 	mux.HandleFunc("POST /iam/{action}", iamHandler(service))
 	mux.HandleFunc("POST /domain/{action}", domainHandler(service))
+	registerProfiles(mux)
 	for _, register := range commands {
 		register(mux)
 	}

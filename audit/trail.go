@@ -68,7 +68,7 @@ type Trail struct {
 	closed  bool
 	head    head   // of what was appended
 	durable head   // of what is written (Async) or synced (Strict)
-	buffer  []byte // records that wait for the writer; Strict only
+	buffer  []byte // records that wait for the writer
 	spare   []byte // the writer's last buffer
 	waiting *batch // those who wait for buffer
 	spans   []span // what no digest covers yet
@@ -76,22 +76,23 @@ type Trail struct {
 	since   time.Time
 	refused uint64 // events refused since then
 	lost    uint64 // records of failed writes, whose callers were told
-	dirty   bool   // Async: written and not synced
 	good    mark   // where the last acknowledged record ends
+
+	// What Async has written and not synced: files that are full, and the one that is being written.
+	full     []*os.File
+	current  *os.File
+	syncFail error // why the last sync failed, until the writer has heard of it
 
 	down atomic.Bool // stopped is set, or closed
 
-	// segment belongs to the writer in Strict, to whoever holds mu in Async.
-	segment segment
-
-	syncing sync.Mutex // held by whoever syncs in Async; taken before mu
+	segment segment // the writer's own
 
 	kick chan struct{} // wakes the writer; holds one
 	quit chan struct{}
 	done sync.WaitGroup
 }
 
-// batch is a group of records that are synced together.
+// batch is a group of records that are written, and in Strict synced, together.
 type batch struct {
 	done chan struct{} // closed when err is set
 	err  error
@@ -155,9 +156,8 @@ func Open(c Config) (*Trail, error) {
 	for _, sink := range c.Sinks {
 		t.sinks = append(t.sinks, newFeeder(sink, t.log))
 	}
-	if c.Mode == Strict {
-		t.done.Go(t.runWriter)
-	} else {
+	t.done.Go(t.runWriter)
+	if c.Mode == Async {
 		t.done.Go(t.runSyncer)
 	}
 	t.done.Go(t.runDigests)
@@ -281,10 +281,6 @@ func (t *Trail) Append(event []byte) error {
 		t.mu.Unlock()
 		return err
 	}
-	if t.c.Mode == Async {
-		defer t.mu.Unlock()
-		return t.appendAsync(event)
-	}
 	buffer, next, err := t.head.link(t.buffer, event)
 	if err != nil {
 		t.mu.Unlock()
@@ -296,12 +292,17 @@ func (t *Trail) Append(event []byte) error {
 	}
 	b := t.waiting
 	t.mu.Unlock()
+	t.wake()
+	<-b.done
+	return b.err
+}
+
+// wake has the writer look what there is to do.
+func (t *Trail) wake() {
 	select {
 	case t.kick <- struct{}{}:
 	default:
 	}
-	<-b.done
-	return b.err
 }
 
 // Sequence is the number of the last record.
@@ -358,7 +359,7 @@ func (t *Trail) Close() error {
 	stopped := t.stopped
 	t.mu.Unlock()
 	if stopped == nil {
-		err = errors.Join(err, t.segment.sync())
+		err = errors.Join(err, syncRetired(t.full), t.segment.sync())
 		// Without it the first digest of the next process covers the records.
 		if failed := t.digest(context.Background()); failed != nil {
 			t.log.Error("no last digest of the audit trail was made", "error", failed)

@@ -1,12 +1,15 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"time"
 )
 
-// runWriter is the one writer of Strict. While it syncs, the next batch gathers.
+// runWriter is the one writer. While it writes, and in Strict syncs, the next batch gathers.
 func (t *Trail) runWriter() {
 	retry := time.NewTimer(t.c.RetryInterval)
 	retry.Stop()
@@ -27,11 +30,17 @@ func (t *Trail) runWriter() {
 	}
 }
 
-// commit writes and syncs what was appended, and tells those who wait.
+// commit writes what was appended, in Strict syncs it, and tells those who wait.
 func (t *Trail) commit() {
 	for {
+		if t.c.Mode == Async {
+			runtime.Gosched() // those who are about to append share the write
+		}
 		t.mu.Lock()
-		if len(t.buffer) == 0 {
+		if t.syncFail != nil && t.stopped == nil {
+			t.stop(t.syncFail)
+		}
+		if t.syncFail = nil; len(t.buffer) == 0 {
 			t.mu.Unlock()
 			return
 		}
@@ -41,7 +50,7 @@ func (t *Trail) commit() {
 		t.mu.Unlock()
 
 		err := t.writeRecords(first, records)
-		if err == nil {
+		if err == nil && t.c.Mode == Strict {
 			err = t.segment.sync()
 		}
 
@@ -54,6 +63,9 @@ func (t *Trail) commit() {
 		} else {
 			t.stop(err)
 			err = t.stopped
+		}
+		if t.c.Mode == Async {
+			t.full, t.current = append(t.full, t.segment.takeRetired()...), t.segment.file
 		}
 		t.spare = reusable(records)
 		t.mu.Unlock()
@@ -90,7 +102,7 @@ func (t *Trail) feed(records []byte, first, last uint64) {
 }
 
 // stop ends the service of the trail after a failure: the chain goes back to what is durable, and
-// everybody who waits is told. The caller holds mu and, in Strict, is the writer.
+// everybody who waits is told. The caller is the writer and holds mu.
 func (t *Trail) stop(err error) {
 	t.stopped = fmt.Errorf("%w: %w", ErrStopped, err)
 	t.down.Store(true)
@@ -98,6 +110,7 @@ func (t *Trail) stop(err error) {
 	t.refused, t.lost = 0, t.head.sequence-t.durable.sequence
 	t.head = t.durable
 	t.segment.abandon()
+	t.current = nil
 	t.buffer = t.buffer[:0]
 	if t.waiting != nil {
 		t.waiting.err = t.stopped
@@ -153,66 +166,36 @@ func (t *Trail) tryResume() error {
 	return nil
 }
 
-// appendAsync writes a record at once. The caller holds mu.
-func (t *Trail) appendAsync(event []byte) error {
-	records, next, err := t.head.link(t.buffer[:0], event)
-	if err != nil {
-		return err
-	}
-	t.buffer = reusable(records)
-	if err := t.writeRecords(next.sequence, records); err != nil {
-		t.head = next
-		t.stop(err)
-		return t.stopped
-	}
-	t.head, t.durable, t.dirty = next, next, true
-	t.note(next.sequence, next)
-	t.acknowledge()
-	t.feed(records, next.sequence, next.sequence)
-	return nil
-}
-
 // runSyncer makes what Async wrote durable at an interval.
 func (t *Trail) runSyncer() {
 	ticker := time.NewTicker(t.c.SyncInterval)
 	defer ticker.Stop()
-	retried := time.Now()
 	for {
 		select {
 		case <-t.quit:
 			return
 		case <-ticker.C:
-		}
-		if t.Ready() == nil {
 			t.syncAsync()
-		} else if now := time.Now(); now.Sub(retried) >= t.c.RetryInterval {
-			retried = now
-			t.resume()
 		}
 	}
 }
 
-// syncAsync syncs outside the lock, so that appending goes on.
+// syncAsync syncs outside the lock, so that writing goes on. The writer hears of a failure.
 func (t *Trail) syncAsync() {
-	t.syncing.Lock() // else one would close the file that another syncs
-	defer t.syncing.Unlock()
 	t.mu.Lock()
-	if !t.dirty || t.stopped != nil {
-		t.mu.Unlock()
+	full, current := t.full, t.current
+	t.full, t.current = nil, nil
+	t.mu.Unlock()
+	err := syncRetired(full)
+	if err == nil && current != nil {
+		err = current.Sync()
+	}
+	// A file that was closed meanwhile was given up after a failure, or is full and will be synced as such.
+	if err == nil || errors.Is(err, os.ErrClosed) {
 		return
 	}
-	file, retired := t.segment.file, t.segment.takeRetired()
-	t.dirty = false
+	t.mu.Lock()
+	t.syncFail = err
 	t.mu.Unlock()
-	err := syncRetired(retired)
-	if err == nil && file != nil {
-		err = file.Sync()
-	}
-	if err != nil {
-		t.mu.Lock()
-		if t.stopped == nil {
-			t.stop(err)
-		}
-		t.mu.Unlock()
-	}
+	t.wake()
 }
