@@ -35,21 +35,28 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, into *bytes.Buffer
 	if r.ContentLength > most {
 		return &http.MaxBytesError{Limit: most}
 	}
-	body := http.MaxBytesReader(w, r.Body, most)
-	if r.ContentLength < 0 || r.ContentLength > largeBody {
-		// One that does not say how long it is may be short.
-		if _, err := io.CopyN(into, body, largeBody); err == io.EOF {
-			return nil
-		} else if err != nil {
+	if n := r.ContentLength; n > 0 && n <= largeBody { // nearly all
+		into.Grow(int(n))
+		content := into.AvailableBuffer()[:n]
+		if _, err := io.ReadFull(r.Body, content); err != nil {
 			return err
 		}
-		done, err := b.turn(r)
-		if err != nil {
-			return err
-		}
-		defer done()
+		_, err := into.Write(content)
+		return err
 	}
-	_, err := into.ReadFrom(body)
+	body := http.MaxBytesReader(w, r.Body, most)
+	// One that does not say how long it is may be short.
+	if _, err := io.CopyN(into, body, largeBody); err == io.EOF {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	done, err := b.turn(r)
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = into.ReadFrom(body)
 	return err
 }
 

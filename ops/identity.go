@@ -38,21 +38,25 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 	if err != nil {
 		return "", nil, err
 	}
-	user, err := s.store.User(ctx, userOf(record))
+	opened := s.callers.get(accessKeyID)
+	if opened == nil || opened.record != record {
+		opened = &openedKey{record: record, owner: userOf(record)}
+	}
+	user, err := s.store.User(ctx, opened.owner)
 	if errors.Is(err, keystore.ErrNotFound) || err == nil && !owns(user, record) {
 		return "", nil, ErrUnknownAccessKey
 	}
 	if err != nil {
 		return "", nil, err
 	}
-	if opened, ok := s.callers.get(accessKeyID); ok && opened.record == record && opened.user == user {
+	if opened.user == user {
 		return opened.secret, opened.caller, nil
 	}
 	plain, err := s.domain.Open(ctx, sealPurpose(accessKeyID), record.SealedSecret)
 	if err != nil {
 		return "", nil, tokenError(err)
 	}
-	opened := &openedKey{record: record, user: user, secret: string(plain)}
+	opened = &openedKey{record: record, owner: opened.owner, user: user, secret: string(plain)}
 	clear(plain)
 	if opened.caller, err = s.userCaller(user, record.ID); err != nil {
 		return "", nil, err
@@ -77,6 +81,7 @@ func userOf(record *keystore.AccessKeyRecord) keystore.UserID {
 // the same records.
 type openedKey struct {
 	record *keystore.AccessKeyRecord
+	owner  keystore.UserID // that the record names
 	user   *keystore.UserRecord
 	secret string
 	caller *Caller
@@ -90,11 +95,11 @@ type callerCache struct {
 // callerCacheBound is the number of access keys kept opened.
 const callerCacheBound = 10_000
 
-func (c *callerCache) get(id string) (*openedKey, bool) {
+// get gives nil for an access key that is not kept.
+func (c *callerCache) get(id string) *openedKey {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	opened, ok := c.opened[id]
-	return opened, ok
+	return c.opened[id]
 }
 
 func (c *callerCache) put(id string, opened *openedKey) {
