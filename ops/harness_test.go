@@ -220,3 +220,14 @@ func (c *testClock) advance(by time.Duration) time.Time {
 	c.now = c.now.Add(by)
 	return c.now
 }
+
+// kept says whether give gives the same twice. What the store's change feed still has to tell of an
+// earlier change may make it anew, but not each time.
+func kept[T comparable](give func() T) bool {
+	for range 10 {
+		if first := give(); give() == first {
+			return true
+		}
+	}
+	return false
+}
