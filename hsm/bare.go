@@ -75,6 +75,17 @@ func (b *Bare) Encrypt(plaintext []byte) ([]byte, error) {
 	return append(b.iv[:len(b.iv):len(b.iv)], sealed...), nil
 }
 
+// Decrypt opens what Encrypt made.
+func (b *Bare) Decrypt(sealed []byte) ([]byte, error) {
+	if len(sealed) < ivSize+tagSize {
+		return nil, fmt.Errorf("%w: %d bytes", ErrBadCiphertext, len(sealed))
+	}
+	return b.session.openGCM(b.key, sealed[:ivSize], nil, sealed[ivSize:])
+}
+
+// Random gives n random bytes of the token.
+func (b *Bare) Random(n int) ([]byte, error) { return b.session.random(n) }
+
 // Sign signs a message, as Domain.Sign does.
 func (b *Bare) Sign(algorithm kms.SigningAlgorithmSpec, message []byte) ([]byte, error) {
 	k, g, data, err := signed(nil, b.spec.spec, algorithm, SignInput{Message: message})

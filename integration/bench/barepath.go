@@ -31,6 +31,8 @@ type bareCall struct {
 
 type bareRequest struct {
 	KeyId             string
+	KeySpec           string
+	CiphertextBlob    []byte
 	Plaintext         []byte
 	Message           []byte
 	EncryptionContext map[string]string
@@ -62,6 +64,19 @@ func bareCalls() map[string]bareCall {
 			func(b []byte) any {
 				return kms.EncryptResponse{CiphertextBlob: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
 			}},
+		"bare-decrypt": bareDecrypt(),
+		"bare-datakey": {kms.KeySpecSymmetricDefault,
+			func(t *hsm.Bare, _ *bareRequest) ([]byte, error) {
+				key, err := t.Random(plaintextSize)
+				if err != nil {
+					return nil, err
+				}
+				blob, err := t.Encrypt(key)
+				return append(key, blob...), err
+			},
+			func(b []byte) any {
+				return kms.GenerateDataKeyResponse{Plaintext: b[:plaintextSize], CiphertextBlob: b[plaintextSize:], KeyId: bareKeyARN}
+			}},
 		"bare-xks": {kms.KeySpecSymmetricDefault,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
 			func(b []byte) any {
@@ -76,6 +91,24 @@ func bareCalls() map[string]bareCall {
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.MAC(mac, in.Message) },
 			func(b []byte) any { return kms.GenerateMacResponse{KeyId: bareKeyARN, Mac: b, MacAlgorithm: mac} }},
 	}
+}
+
+// bareDecrypt decrypts one ciphertext over and over, whatever the request has: the key is made anew in
+// each process.
+func bareDecrypt() bareCall {
+	var sealed []byte
+	return bareCall{kms.KeySpecSymmetricDefault,
+		func(t *hsm.Bare, _ *bareRequest) (_ []byte, err error) {
+			if sealed == nil {
+				if sealed, err = t.Encrypt(make([]byte, plaintextSize)); err != nil {
+					return nil, err
+				}
+			}
+			return t.Decrypt(sealed)
+		},
+		func(b []byte) any {
+			return kms.DecryptResponse{Plaintext: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
+		}}
 }
 
 func newBarePath(call bareCall) (http.Handler, error) {

@@ -33,12 +33,14 @@ func subjects() []*subject {
 		{name: "sigv4", title: "net/http + SigV4", floor: true, operation: "Encrypt"},
 		{name: "token", title: "token call alone", floor: true},
 		{name: "bare", title: "bare path, Encrypt", floor: true, operation: "Encrypt"},
+		{name: "bare-decrypt", title: "bare path, Decrypt", floor: true, operation: "Decrypt"},
+		{name: "bare-datakey", title: "bare path, GenerateDataKey", floor: true, operation: "GenerateDataKey"},
 		{name: "bare-p256", title: "bare path, Sign P-256", floor: true, operation: "Sign"},
 		{name: "bare-pss", title: "bare path, Sign RSA-2048 PSS", floor: true, operation: "Sign"},
 		{name: "bare-mac", title: "bare path, GenerateMac", floor: true, operation: "GenerateMac"},
 		{name: "encrypt", title: "Encrypt 32 B", operation: "Encrypt"},
-		{name: "decrypt", title: "Decrypt", operation: "Decrypt"},
-		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey"},
+		{name: "decrypt", title: "Decrypt", operation: "Decrypt", bare: "bare-decrypt"},
+		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey", bare: "bare-datakey"},
 		{name: "describekey", title: "DescribeKey", operation: "DescribeKey"},
 		{name: "sign-p256", title: "Sign P-256", operation: "Sign", bare: "bare-p256"},
 		{name: "sign-pss", title: "Sign RSA-2048 PSS", operation: "Sign", bare: "bare-pss"},
@@ -190,7 +192,7 @@ func (s *server) give(ctx context.Context, chosen []*subject) error {
 		if err := json.Unmarshal(answer, &sealed); err != nil {
 			return fmt.Errorf("make a ciphertext: %w", err)
 		}
-		subject.body = `{"CiphertextBlob":"` + sealed.CiphertextBlob + `"}`
+		subject.body = decryptBody(sealed.CiphertextBlob)
 	}
 	return nil
 }
@@ -210,6 +212,7 @@ var algorithmOf = map[string]string{"sign-pss": "RSASSA_PSS_SHA_256"}
 func bodyFor(operation, keyID string) string {
 	return map[string]string{
 		"Encrypt":         encryptBody(keyID),
+		"Decrypt":         decryptBody(strings.Repeat("A", ciphertextSize)),
 		"xks-encrypt":     xksEncryptBody(""),
 		"GenerateDataKey": `{"KeyId":"` + keyID + `","KeySpec":"AES_256"}`,
 		"DescribeKey":     `{"KeyId":"` + keyID + `"}`,

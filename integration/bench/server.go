@@ -178,6 +178,12 @@ func encryptBody(keyID string) string {
 	return `{"KeyId":"` + keyID + `","Plaintext":"` + plaintext64 + `"}`
 }
 
+// decryptBody is a Decrypt request for a ciphertext in base64.
+func decryptBody(ciphertext string) string { return `{"CiphertextBlob":"` + ciphertext + `"}` }
+
+// ciphertextSize is about what the ciphertext of plaintextSize bytes takes in base64.
+const ciphertextSize = 152
+
 // plaintextSize is what every Encrypt of this benchmark encrypts, in bytes.
 const plaintextSize = 32
 
