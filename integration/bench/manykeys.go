@@ -15,14 +15,22 @@ const fewKeys = 10
 // coldUses bounds how many keys a cold measurement uses.
 const coldUses = 2000
 
+// warmUses bounds how many keys are in use, and so at hand in the token.
+const warmUses = 10_000
+
 // KeysResult is what a server with so many keys costs.
 type KeysResult struct {
 	Keys      int       `json:"keys"`
+	Used      int       `json:"used"`
 	Create    sample    `json:"create"`     // per key, 8 in flight
-	FirstUse  sample    `json:"first_use"`  // Encrypt with each key once after its creation, 8 in flight
+	FirstUse  sample    `json:"first_use"`  // Encrypt with each of up to 10,000 keys once after its creation, 8 in flight
 	Warm      []*Result `json:"warm"`       // Encrypt with random keys, each used before
 	Cold      sample    `json:"cold"`       // Encrypt with each of up to 2000 keys once after a restart, one at a time
 	RestartMS float64   `json:"restart_ms"` // from the start of the process to the first Encrypt's answer
+	// Resident memory of the process in MB: when all keys in use have been used, and at the first
+	// answer after the restart.
+	WarmMB  float64 `json:"warm_mb"`
+	StartMB float64 `json:"start_mb"`
 }
 
 // measureKeys measures two servers, one with few keys and one with many, in interleaved rounds.
@@ -79,6 +87,8 @@ func (p *population) fill(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.ids = p.ids[:min(len(p.ids), warmUses)]
+	p.result.Used = len(p.ids)
 	requests, err := p.encrypts()
 	if err != nil {
 		return err
@@ -87,7 +97,7 @@ func (p *population) fill(ctx context.Context) (err error) {
 	return err
 }
 
-// encrypts are signed Encrypt requests, one for each key.
+// encrypts are signed Encrypt requests, one for each key in use.
 func (p *population) encrypts() ([][]byte, error) {
 	var requests [][]byte
 	for _, id := range p.ids {
@@ -133,7 +143,10 @@ func (p *population) warmRound(ctx context.Context, opts options, round int) err
 }
 
 // restart measures the way back: the first answer, then keys that no cache holds.
-func (p *population) restart(ctx context.Context) error {
+func (p *population) restart(ctx context.Context) (err error) {
+	if p.result.WarmMB, err = resident(p.cmd.Process.Pid); err != nil {
+		return err
+	}
 	if err := p.stop(); err != nil {
 		return err
 	}
@@ -150,6 +163,9 @@ func (p *population) restart(ctx context.Context) error {
 		return err
 	}
 	p.result.RestartMS = float64(time.Since(begin)) / float64(time.Millisecond)
+	if p.result.StartMB, err = resident(p.cmd.Process.Pid); err != nil {
+		return err
+	}
 	p.result.Cold, err = p.inTurn(ctx, 1, requests[1:min(len(requests), 1+coldUses)])
 	return err
 }

@@ -144,4 +144,7 @@ func (r *Report) printKeys(w io.Writer) {
 	}
 	row("restart to the first Encrypt, ms", few.RestartMS, many.RestartMS)
 	row("first Encrypt with a key after a restart, CPU µs", few.Cold.CPUMicros, many.Cold.CPUMicros)
+	row("keys in use", float64(few.Used), float64(many.Used))
+	row("resident memory with these in use, MB", few.WarmMB, many.WarmMB)
+	row("resident memory at the first answer, MB", few.StartMB, many.StartMB)
 }
