@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 
@@ -62,6 +63,18 @@ func (s *Service) authorizeByIdentity(call *Call, action, resource, owner string
 	return denial(request, policy.Evaluate(request, call.Caller.policies(nil)).Effect)
 }
 
+// authorizeMaking is authorizeByIdentity for an action on a key that is about to be made, which a text
+// cannot name.
+func (s *Service) authorizeMaking(call *Call, action string, k key) error {
+	request := s.ask(call, action, k.arn, k.Account, k)
+	effect := policy.Evaluate(request, call.Caller.policies(nil)).Effect
+	if effect == policy.Allowed {
+		return nil
+	}
+	return kms.Errorf(kms.AccessDeniedException, "User: %s is not authorized to perform: %s %s",
+		request.Principal.ARN, request.Action, why(request, effect))
+}
+
 // denials say why an effect denies, as AWS does (IAM User Guide, "Troubleshoot access denied error
 // messages"). Nothing writes to it.
 var denials = map[policy.Effect]string{
@@ -75,21 +88,28 @@ var denials = map[policy.Effect]string{
 	policy.NoSessionAllow:   "because no session policy allows the %s action",
 }
 
+// why is the end of a text: what denies or does not allow the action.
+func why(r *policy.Request, effect policy.Effect) string {
+	if effect.Implicit() {
+		return fmt.Sprintf(denials[effect], r.Action)
+	}
+	return denials[effect]
+}
+
 // denial gives AWS's text for a decision. To another account a key whose policy does not let it in
 // looks like one that does not exist.
-func denial(r *policy.Request, effect policy.Effect) error {
+func denial(r *policy.Request, effect policy.Effect) error { return denialOn(r, effect, "") }
+
+// denialOn is denial with other words for the resource, if there are any, than its name.
+func denialOn(r *policy.Request, effect policy.Effect, words string) error {
 	switch {
 	case effect == policy.Allowed:
 		return nil
 	case r.Principal.Account != r.Owner && (effect == policy.DeniedByResource || effect == policy.NoResourceAllow):
-		return unseen(r.Principal, r.Action)
+		return unseenOn(r.Principal, r.Action, cmp.Or(words, thisResource))
 	}
-	why := denials[effect]
-	if effect.Implicit() {
-		why = fmt.Sprintf(why, r.Action)
-	}
-	return kms.Errorf(kms.AccessDeniedException, "User: %s is not authorized to perform: %s on resource: %s %s",
-		r.Principal.ARN, r.Action, r.Resource, why)
+	return kms.Errorf(kms.AccessDeniedException, "User: %s is not authorized to perform: %s on %s %s",
+		r.Principal.ARN, r.Action, cmp.Or(words, "resource: "+r.Resource), why(r, effect))
 }
 
 // policyCache keeps compiled policies by their text: most keys of an account share the default

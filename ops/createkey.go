@@ -140,7 +140,7 @@ func (s *Service) authorizeTags(call *Call, k key, tags []kms.Tag) error {
 	}
 	bare := *k.KeyRecord
 	bare.Tags = nil
-	return s.authorizeByIdentity(call, "TagResource", k.arn, k.Account, key{KeyRecord: &bare, arn: k.arn})
+	return s.authorizeMaking(call, "TagResource", key{KeyRecord: &bare, arn: k.arn})
 }
 
 // specAndUsage reads KeySpec, its deprecated twin and KeyUsage with their defaults.

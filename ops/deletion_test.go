@@ -97,7 +97,7 @@ func TestDeletion(t *testing.T) {
 		wantError(t, err, kms.NotFoundException, "Alias "+aliasARN(account, name)+" is not found.")
 	}
 	_, err = h.invoke("Decrypt", in{"CiphertextBlob": blob})
-	wantError(t, err, kms.AccessDeniedException, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+	wantError(t, err, kms.AccessDeniedException, unknownBlob(rootARN, "Decrypt"))
 	for _, op := range []string{"CancelKeyDeletion", "ScheduleKeyDeletion", "GetKeyPolicy"} {
 		_, err = h.invoke(op, in{"KeyId": key.KeyId})
 		wantError(t, err, kms.NotFoundException, "Key '"+key.Arn+"' does not exist")

@@ -256,7 +256,7 @@ func TestEndOfGrants(t *testing.T) {
 		{"the account", h.call(account), fresh(), ""},
 		{"somebody of the account", h.userCall(account, "carol"), fresh(), fmt.Sprintf(denied, userARN(account, "carol"), "RetireGrant", key.Arn)},
 		{"a delegate of the account", h.userCall(account, "carol", grantAll), fresh(), ""},
-		{"another account", h.call(stranger), fresh(), fmt.Sprintf(denied, "arn:aws:iam::444455556666:root", "RetireGrant", key.Arn)},
+		{"another account", h.call(stranger), fresh(), notSeen("arn:aws:iam::444455556666:root", "RetireGrant").text},
 		{"the grantee, denied", h.userCall(account, "alice", deny), fresh("RetireGrant"),
 			"User: " + userARN(account, "alice") + " is not authorized to perform: kms:RetireGrant on resource: " + key.Arn + " with an explicit deny in an identity-based policy"},
 	} {

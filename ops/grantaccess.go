@@ -22,6 +22,11 @@ type byGrant struct {
 // request's grant tokens must be genuine in any case. The action is the operation, or ReEncryptFrom
 // or ReEncryptTo.
 func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k key, by byGrant) error {
+	return s.authorizeUseOf(ctx, call, action, k, by, "")
+}
+
+// authorizeUseOf is authorizeUse with words for the key in a refusal: see denialOn.
+func (s *Service) authorizeUseOf(ctx context.Context, call *Call, action string, k key, by byGrant, words string) error {
 	named, badToken := s.openGrantTokens(ctx, call, by.tokens)
 	if badToken != nil && k.Account == call.Caller.Principal.Account {
 		return badToken
@@ -44,7 +49,7 @@ func (s *Service) authorizeUse(ctx context.Context, call *Call, action string, k
 		}
 	}
 	if effect != policy.Allowed {
-		return denial(request, effect)
+		return denialOn(request, effect, words)
 	}
 	return badToken // not before: whether a key of another account exists is not told
 }

@@ -71,6 +71,9 @@ func (s *Service) authorizeRetiring(call *Call, k key, record *keystore.GrantRec
 			return nil
 		}
 	}
+	if own := call.Caller.Principal.Account; own != k.Account && record.IssuingAccount != accountARN(k.Partition, own) {
+		return foreign(call) // as if there were no such grant
+	}
 	return denial(request, policy.NoIdentityAllow)
 }
 

@@ -212,6 +212,9 @@ func TestGrantsThroughGrants(t *testing.T) {
 	alice := h.userCall(account, "alice")
 	h.wantAllowed(alice, "Decrypt", in{"CiphertextBlob": sealed, "EncryptionContext": in{"tenant": "7", "app": "x"}})
 	h.wantDenied(alice, "CreateGrant", request([]string{"Decrypt"}, in{"EncryptionContextEquals": in{"tenant": "7", "app": "x"}}))
+	_, err := h.invokeAs(h.userCall(stranger, "mallory"), "RetireGrant", in{"KeyId": key.Arn, "GrantId": child.GrantId})
+	wantError(t, err, kms.AccessDeniedException, "User: "+userARN(stranger, "mallory")+" is not authorized to perform: kms:RetireGrant on resource: "+key.Arn+
+		" because no identity-based policy allows the kms:RetireGrant action")
 	// The account that created it may retire it, the key's own account by that alone may not.
 	h.wantAllowed(h.call(stranger), "RetireGrant", in{"KeyId": key.Arn, "GrantId": child.GrantId})
 	h.wantDenied(alice, "Decrypt", in{"CiphertextBlob": sealed, "EncryptionContext": in{"tenant": "7", "app": "x"}})

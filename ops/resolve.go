@@ -112,8 +112,14 @@ func foreign(call *Call) error { return unseen(call.Caller.Principal, "kms:"+cal
 
 // unseen is the error for a key of another account that is not open to the caller. It is the same
 // whether the key exists or not.
-func unseen(who policy.Principal, action string) error {
+func unseen(who policy.Principal, action string) error { return unseenOn(who, action, thisResource) }
+
+// thisResource is the resource that a request names.
+const thisResource = "this resource"
+
+// unseenOn is unseen with words for the resource.
+func unseenOn(who policy.Principal, action, words string) error {
 	return kms.Errorf(kms.AccessDeniedException,
-		"User: %s is not authorized to perform: %s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
-		who.ARN, action)
+		"User: %s is not authorized to perform: %s on %s because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
+		who.ARN, action, words)
 }

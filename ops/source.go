@@ -53,16 +53,16 @@ func (s *Service) source(ctx context.Context, call *Call, in sourceRequest) (sou
 	if in.keyID != "" {
 		from.key, err = s.resolveFor(ctx, call, in.action, in.keyID)
 	} else {
-		from.key, err = s.keyNamedBy(ctx, call, from, formErr)
+		from.key, err = s.keyNamedBy(ctx, call, in.action, from, formErr)
 	}
 	if err != nil {
 		return from, err
 	}
-	err = s.authorizeUse(ctx, call, in.action, from.key, byGrant{tokens: in.grantTokens, context: in.context})
-	if errors.Is(err, kms.AccessDeniedException) && in.keyID == "" && from.key.Account != call.Caller.Principal.Account {
-		err = errUnknownKey() // the ciphertext does not tell a stranger whose key it is
+	words := ""
+	if in.keyID == "" && from.key.Account != call.Caller.Principal.Account {
+		words = keyOfCiphertext // which does not tell a stranger whose key it is
 	}
-	if err != nil {
+	if err := s.authorizeUseOf(ctx, call, in.action, from.key, byGrant{tokens: in.grantTokens, context: in.context}, words); err != nil {
 		return from, err
 	}
 	call.uses(from.key)
@@ -107,7 +107,7 @@ func (s *source) choose(formErr error) error {
 
 // keyNamedBy finds the key that a symmetric ciphertext names. To a caller who may not see it, a
 // key that is missing looks like one that is forbidden. Other ciphertexts name no key.
-func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formErr error) (key, error) {
+func (s *Service) keyNamedBy(ctx context.Context, call *Call, action string, from source, formErr error) (key, error) {
 	if formErr != nil || !from.symmetric() {
 		return key{}, kms.InvalidCiphertextException.Err().Because(formErr)
 	}
@@ -117,7 +117,7 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 		record, err = s.store.FindKey(ctx, partition, call.Region, id)
 	}
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, errUnknownKey()
+		return key{}, unseenOn(call.Caller.Principal, "kms:"+action, keyOfCiphertext)
 	}
 	if err != nil {
 		return key{}, err
@@ -127,10 +127,11 @@ func (s *Service) keyNamedBy(ctx context.Context, call *Call, from source, formE
 	return k, err
 }
 
-// errUnknownKey is the answer for a ciphertext of a key that the caller may not know of.
-func errUnknownKey() error {
-	return kms.Errorf(kms.AccessDeniedException, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
-}
+// keyOfCiphertext stands in texts for a key that the caller may not know of (AWS IAM Identity Center User
+// Guide, "Troubleshoot customer managed keys", shows such a text; AWS's answers of 2023 and later have the
+// others). Before, AWS had one text for them all: "The ciphertext refers to a customer master key that
+// does not exist, does not exist in this region, or you are not allowed to access."
+const keyOfCiphertext = "the resource associated with this ciphertext"
 
 // checkModifiers reads DryRunModifiers and reports whether the request comes without a
 // ciphertext (API reference, Decrypt: IGNORE_CIPHERTEXT needs DryRun and a KeyId).

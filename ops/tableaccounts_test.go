@@ -51,7 +51,7 @@ func testAccounts(t *testing.T, k *keyring) {
 					if byBlob {
 						for _, call := range []*Call{root, spy} {
 							_, err := k.invokeAs(call, u.op, u.without(u.member))
-							wantError(t, err, kms.AccessDeniedException, unknownBlob)
+							wantError(t, err, kms.AccessDeniedException, unknownBlob(call.Caller.Principal.ARN, u.name))
 						}
 					}
 				})
@@ -75,9 +75,16 @@ func testAccounts(t *testing.T, k *keyring) {
 				if u.name == "ReEncryptTo" {
 					return
 				}
-				_, err = k.invokeAs(spy, u.op, u.but(u.member, u.key.Arn))
-				wantError(t, err, kms.AccessDeniedException, "User: "+spy.Caller.Principal.ARN+" is not authorized to perform: kms:"+u.name+
-					" on resource: "+u.key.Arn+" with an explicit deny in an identity-based policy")
+				forbidden := func(request in, what string) {
+					t.Helper()
+					_, err := k.invokeAs(spy, u.op, request)
+					wantError(t, err, kms.AccessDeniedException, "User: "+spy.Caller.Principal.ARN+" is not authorized to perform: kms:"+u.name+
+						" on "+what+" with an explicit deny in an identity-based policy")
+				}
+				forbidden(u.but(u.member, u.key.Arn), "resource: "+u.key.Arn)
+				if byBlob {
+					forbidden(u.without(u.member), "the resource associated with this ciphertext")
+				}
 			})
 		})
 	}

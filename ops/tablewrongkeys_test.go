@@ -7,15 +7,21 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
+// rootARN is whom invoke acts as.
+const rootARN = "arn:aws:iam::" + account + ":root"
+
 // unknownBlob is said of a ciphertext whose key does not exist, as far as the caller may know.
-const unknownBlob = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."
+func unknownBlob(who, action string) string {
+	return "User: " + who + " is not authorized to perform: kms:" + action + " on the resource associated with this ciphertext because the resource does not exist " +
+		"in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+}
 
 // testWrongKeys decrypts with keys that did not encrypt, and what nobody encrypted.
 func testWrongKeys(t *testing.T, k *keyring) {
 	right, wrong := k.symmetric(), k.createKey(nil)
 	blob := k.must("Encrypt", in{"KeyId": right.KeyId, "Plaintext": []byte("x")}).(*kms.EncryptResponse).CiphertextBlob
 	corrupt := fault{kms.InvalidCiphertextException, ""}
-	decrypt := func(keyID, algorithm string, blob []byte, want fault) {
+	decrypts := func(keyID, algorithm string, blob []byte, want, ofSource fault) {
 		t.Helper()
 		request, source := in{"CiphertextBlob": blob}, in{"CiphertextBlob": blob, "DestinationKeyId": wrong.KeyId}
 		if keyID != "" {
@@ -25,14 +31,21 @@ func testWrongKeys(t *testing.T, k *keyring) {
 			request["EncryptionAlgorithm"], source["SourceEncryptionAlgorithm"] = algorithm, algorithm
 		}
 		k.refused("Decrypt", request, want)
-		k.refused("ReEncrypt", source, want)
+		k.refused("ReEncrypt", source, ofSource)
+	}
+	decrypt := func(keyID, algorithm string, blob []byte, want fault) {
+		t.Helper()
+		decrypts(keyID, algorithm, blob, want, want)
+	}
+	unknown := func(blob []byte) {
+		t.Helper()
+		decrypts("", "", blob, fault{kms.AccessDeniedException, unknownBlob(rootARN, "Decrypt")}, fault{kms.AccessDeniedException, unknownBlob(rootARN, "ReEncryptFrom")})
 	}
 	decrypt(wrong.KeyId, "", blob, wrongKey())
 	decrypt(wrong.Arn, symmetricDefault, blob, wrongKey())
-	unknown := fault{kms.AccessDeniedException, unknownBlob}
 	related := bytes.Clone(blob)
 	related[1] ^= 1 // the multi-Region key of the same 16 bytes is another key
-	decrypt("", "", related, unknown)
+	unknown(related)
 	decrypt(right.KeyId, "", related, wrongKey())
 	for i := range blob { // the key id is at 2 to 17
 		broken := bytes.Clone(blob)
@@ -41,7 +54,7 @@ func testWrongKeys(t *testing.T, k *keyring) {
 			decrypt("", "", broken, corrupt)
 			decrypt(right.KeyId, "", broken, corrupt)
 		} else {
-			decrypt("", "", broken, unknown)
+			unknown(broken)
 			decrypt(right.KeyId, "", broken, wrongKey())
 		}
 	}

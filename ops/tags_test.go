@@ -52,6 +52,23 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// TestTaggingANewKeyIsDenied: there is no key yet that the text could name. AWS answers so.
+func TestTaggingANewKeyIsDenied(t *testing.T) {
+	h := newHarness(t)
+	call := h.userCall(account, "alice", allow("kms:CreateKey", "*"), `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:TagResource",
+		"Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"blue"}}}]}`)
+	for pair, end := range map[string]string{
+		"team=red":  "because no identity-based policy allows the kms:TagResource action",
+		"team=blue": "with an explicit deny in an identity-based policy",
+	} {
+		_, err := h.invokeAs(call, "CreateKey", kms.CreateKeyRequest{Tags: tag(pair)})
+		wantError(t, err, kms.AccessDeniedException, "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: kms:TagResource "+end)
+	}
+	if _, err := h.invokeAs(call, "CreateKey", kms.CreateKeyRequest{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTagErrors(t *testing.T) {
 	h := newHarness(t)
 	var full []kms.Tag

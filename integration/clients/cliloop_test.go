@@ -3,78 +3,49 @@ package clients_test
 import (
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kms11/kms11/integration/kms11test"
 )
 
 // cli is the AWS CLI v1 in a directory of its own. It runs many commands in one process, since each
 // process takes a second to start; TestAdminEnv and TestGreeting start it as its users do.
-type cli struct {
-	dir      string
-	commands *json.Encoder
-	answers  *json.Decoder
-}
+type cli struct{ loop }
 
 func newCLI(t *testing.T, server *kms11test.Server) cli {
 	t.Helper()
-	loop, err := filepath.Abs("cli_loop.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(python(t), "-B", loop)
-	cmd.Dir, cmd.Env = t.TempDir(), server.Env(t)
-	for _, variable := range cmd.Env {
-		// Version 1 fetches a parameter that is a URL, such as the endpoint of an external key store.
+	env := server.Env(t)
+	for _, variable := range env {
 		if file, ok := strings.CutPrefix(variable, "AWS_CONFIG_FILE="); ok {
-			if err := os.WriteFile(file, []byte("[default]\ncli_follow_urlparam = false\n"), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte("[default]\n"+literalURLs), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	cmd.Stderr = t.Output()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	bound := time.AfterFunc(clientBound, func() { _ = cmd.Process.Kill() }) // the command that waits fails
-	t.Cleanup(func() {
-		stdin.Close()
-		_, _ = io.Copy(io.Discard, stdout) // to its end
-		bound.Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the AWS CLI: %v", err)
-		}
-	})
-	return cli{cmd.Dir, json.NewEncoder(stdin), json.NewDecoder(stdout)}
+	return cli{newLoop(t, "cli_loop.py", env)}
 }
+
+// literalURLs keeps version 1 from fetching a parameter that is a URL, such as the endpoint of an external
+// key store.
+const literalURLs = "cli_follow_urlparam = false\n"
 
 // command runs `aws kms args...` and gives its output and error output.
 func (c cli) command(t *testing.T, args ...string) (output, errors string, ok bool) {
+	t.Helper()
+	return c.run(t, append([]string{"kms"}, args...)...)
+}
+
+// run runs `aws args...`.
+func (c cli) run(t *testing.T, args ...string) (output, errors string, ok bool) {
 	t.Helper()
 	var answer struct {
 		Output, Errors string
 		Code           int
 	}
-	if err := c.commands.Encode(append([]string{"kms"}, args...)); err != nil {
-		t.Fatalf("aws kms %s: %v", args[0], err)
-	}
-	if err := c.answers.Decode(&answer); err != nil {
-		t.Fatalf("aws kms %s: %v", args[0], err)
-	}
+	c.exchange(t, args, &answer)
 	return answer.Output, answer.Errors, answer.Code == 0
 }
 
