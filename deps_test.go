@@ -29,6 +29,8 @@ var layers = []layer{
 		"security code that can be read and reused by itself"},
 	{"durable", nil,
 		"files that outlive a crash, for whoever keeps some"},
+	{"testkit", nil,
+		"what tests of several packages need, in no way of anything"},
 	{"policy", []string{"kms"},
 		"pure decisions without I/O, so that they can be tested exhaustively"},
 	{"attest", []string{"kms", "github.com/fxamacker/cbor/..."},

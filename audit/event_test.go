@@ -2,7 +2,6 @@ package audit
 
 import (
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -172,5 +171,3 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
-
-var _ io.Writer = (*logBuffer)(nil)

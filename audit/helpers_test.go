@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,9 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/kms11/kms11/testkit"
 )
 
 // softKey stands for the token's key.
@@ -42,47 +42,13 @@ type testTrail struct {
 	dir    string
 	key    softKey
 	anchor *Anchor
-	clock  *clock
-	log    *logBuffer
+	clock  *testkit.Clock
+	log    *testkit.Log
 }
 
 func newTestTrail(t testing.TB) *testTrail {
 	t.Helper()
-	return &testTrail{t: t, dir: filepath.Join(t.TempDir(), "audit"), key: newKey(t), clock: &clock{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}, log: &logBuffer{}}
-}
-
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	return &testTrail{t: t, dir: filepath.Join(t.TempDir(), "audit"), key: newKey(t), clock: testkit.NewClock(time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)), log: new(testkit.Log)}
 }
 
 // config has no digest of its own accord: tests ask for them.

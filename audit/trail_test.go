@@ -101,12 +101,12 @@ func TestRotationByAge(t *testing.T) {
 	tt := newTestTrail(t)
 	trail := tt.open()
 	tt.append(trail, 1)
-	tt.clock.advance(23 * time.Hour)
+	tt.clock.Advance(23 * time.Hour)
 	tt.append(trail, 1)
 	if n := len(tt.files("events-*")); n != 1 {
 		t.Errorf("%d files before a day has passed", n)
 	}
-	tt.clock.advance(time.Hour)
+	tt.clock.Advance(time.Hour)
 	tt.append(trail, 1)
 	tt.close(trail)
 	if got := tt.files("events-*"); len(got) != 2 || filepath.Base(got[1]) != "events-00000000000000000004-20261126T120000Z.jsonl" {

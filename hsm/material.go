@@ -181,7 +181,12 @@ func (d *Domain) make(ctx context.Context, spec *keySpec, name kms.DerivationSch
 }
 
 // unwrap brings a material into the token, as an object that is fit for kind's use alone.
-func (l *loaded) unwrap(ctx context.Context, m *kms.Material, kind secretKind) (o object, err error) {
+func (l *loaded) unwrap(ctx context.Context, m *kms.Material, kind secretKind) (object, error) {
+	return l.unwrapAs(ctx, m, kind.template(inUse), func(s *session, o object) (object, error) { return s.harden(o) })
+}
+
+// unwrapAs brings a material into the token as a template says, and hardens it.
+func (l *loaded) unwrapAs(ctx context.Context, m *kms.Material, template []*attribute, harden func(*session, object) (object, error)) (o object, err error) {
 	if err := l.member.domain.owns(m); err != nil {
 		return 0, err
 	}
@@ -194,10 +199,10 @@ func (l *loaded) unwrap(ctx context.Context, m *kms.Material, kind secretKind) (
 		return 0, err
 	}
 	err = l.conn.do(ctx, laneHold, func(s *session) error {
-		if o, err = s.unwrapKey(mech, nil, key.object, m.Blob, kind.template(inUse)); err != nil {
+		if o, err = s.unwrapKey(mech, nil, key.object, m.Blob, template); err != nil {
 			return err
 		}
-		o, err = s.harden(o)
+		o, err = harden(s, o)
 		return err
 	})
 	if err != nil {

@@ -33,29 +33,8 @@ func (d *Domain) withPrivate(ctx context.Context, m *kms.Material, k *keySpec, u
 }
 
 // unwrapPrivate brings a private key into the token, fit for u alone.
-func (l *loaded) unwrapPrivate(ctx context.Context, m *kms.Material, k pairKind, u use) (o object, err error) {
-	if err := l.member.domain.owns(m); err != nil {
-		return 0, err
-	}
-	key, err := l.key(kms.RoleWrap, m.DomainKey)
-	if err != nil {
-		return 0, err
-	}
-	mech, err := l.wraps.mechanism(m.Wrap)
-	if err != nil {
-		return 0, err
-	}
-	err = l.conn.do(ctx, laneHold, func(s *session) error {
-		if o, err = s.unwrapKey(mech, nil, key.object, m.Blob, privateTemplate(k, inUse, u)); err != nil {
-			return err
-		}
-		o, err = s.hardenPrivate(k, o, u)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("unwrap private key: %w", err)
-	}
-	return o, nil
+func (l *loaded) unwrapPrivate(ctx context.Context, m *kms.Material, k pairKind, u use) (object, error) {
+	return l.unwrapAs(ctx, m, privateTemplate(k, inUse, u), func(s *session, o object) (object, error) { return s.hardenPrivate(k, o, u) })
 }
 
 // makePair makes the material of a key pair. create gives the private key as a session object

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/kms11/kms11/testkit"
 )
 
 func newVerifier(t testing.TB, now func() time.Time, providers ...Provider) *Verifier {
@@ -36,7 +38,7 @@ func TestTokens(t *testing.T) {
 	one, two := rsaSigner(t, "one", 2048), ecSigner(t, "two")
 	weak := rsaSigner(t, "weak", 1024)
 	i.keys = []jose.JSONWebKey{one.public(), two.public(), weak.public()}
-	at := &clock{now: start}
+	at := testkit.NewClock(start)
 	v := newVerifier(t, at.Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"other", "sts.amazonaws.com"}})
 	iss := i.server.URL
 	stranger := rsaSigner(t, "one", 2048)
@@ -136,7 +138,7 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 	i := newIssuer(t)
 	old, next := ecSigner(t, "old"), ecSigner(t, "next")
 	i.keys = []jose.JSONWebKey{old.public()}
-	at := &clock{now: start}
+	at := testkit.NewClock(start)
 	v := newVerifier(t, at.Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
 	check := func(s signer, want error, fetches int) {
 		t.Helper()
@@ -153,7 +155,7 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 	check(next, ErrSignature, 1) // asked for just now
 	i.set(func() { i.keys = append(i.keys, next.public()) })
 	check(next, ErrSignature, 1)
-	at.advance(refetchAfter)
+	at.Advance(refetchAfter)
 	check(next, nil, 2)
 	check(old, nil, 2)
 	for range 5 { // made-up names are no stream of requests
@@ -162,19 +164,19 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 	// The issuer withdraws a key: it counts until the keys are fetched again.
 	i.set(func() { i.keys = i.keys[1:] })
 	check(old, nil, 2)
-	at.advance(refetchAfter)
+	at.Advance(refetchAfter)
 	check(ecSigner(t, "made up"), ErrSignature, 3)
 	check(old, ErrSignature, 3)
 	// The issuer is away: the keys last a day.
 	i.set(func() { i.broken = true })
-	at.advance(keysLast - time.Second)
+	at.Advance(keysLast - time.Second)
 	source := v.providers[[2]string{testAccount, i.server.URL}]
 	check(next, nil, 3)
 	source.work.Wait() // for the fetch that began
-	at.advance(time.Hour)
+	at.Advance(time.Hour)
 	check(next, ErrKeys, 3)
 	i.set(func() { i.broken = false })
-	at.advance(refetchAfter)
+	at.Advance(refetchAfter)
 	check(next, nil, 4)
 }
 
@@ -194,7 +196,7 @@ func TestIssuersThatLie(t *testing.T) {
 		s := ecSigner(t, "one")
 		i.keys = []jose.JSONWebKey{s.public()}
 		i.set(func() { lie(i) })
-		v := newVerifier(t, (&clock{now: start}).Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
+		v := newVerifier(t, testkit.NewClock(start).Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
 		if _, err := v.Verify(t.Context(), testAccount, s.sign(t, good(i.server.URL, nil))); !errors.Is(err, ErrKeys) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -224,7 +226,7 @@ func TestKeysFromAFile(t *testing.T) {
 	one, two := ecSigner(t, "one"), rsaSigner(t, "a longer name", 2048)
 	write(one.public())
 	const iss = "https://oidc.example.com/cluster/1"
-	v := newVerifier(t, (&clock{now: start}).Now, Provider{Account: testAccount, Issuer: iss, Audiences: []string{"sts.amazonaws.com"}, JWKSFile: file})
+	v := newVerifier(t, testkit.NewClock(start).Now, Provider{Account: testAccount, Issuer: iss, Audiences: []string{"sts.amazonaws.com"}, JWKSFile: file})
 	verify := func(s signer) error {
 		_, err := v.Verify(t.Context(), testAccount, s.sign(t, good(iss, nil)))
 		return err
@@ -316,7 +318,7 @@ func TestClaimsByTheirVeryNames(t *testing.T) {
 	i := newIssuer(t)
 	s := ecSigner(t, "one")
 	i.keys = []jose.JSONWebKey{s.public()}
-	v := newVerifier(t, (&clock{now: start}).Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
+	v := newVerifier(t, testkit.NewClock(start).Now, Provider{Account: testAccount, Issuer: i.server.URL, Audiences: []string{"sts.amazonaws.com"}})
 	claims := good(i.server.URL, in{"SUB": "admin", "Aud": "other", "AZP": "other", "EXP": 1, "ISS": "https://example.com", "\u017fub": "admin", "zSub": "admin"})
 	text, err := json.Marshal(claims)
 	if err != nil {

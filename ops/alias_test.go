@@ -68,7 +68,7 @@ func TestAliasLifecycle(t *testing.T) {
 	}
 	h.must("Decrypt", in{"KeyId": "alias/app/a", "CiphertextBlob": sealed.CiphertextBlob})
 
-	h.clock.advance(time.Hour)
+	h.clock.Advance(time.Hour)
 	h.must("UpdateAlias", in{"AliasName": "alias/app/a", "TargetKeyId": second.Arn})
 	describe(arn, second.KeyId)
 	_, err := h.invoke("Decrypt", in{"KeyId": "alias/app/a", "CiphertextBlob": sealed.CiphertextBlob})

@@ -192,7 +192,7 @@ func TestSessions(t *testing.T) {
 	bad(plain.Credentials)
 	bad(tagged.Credentials)
 	h.within(chained.Credentials) // is of another role
-	h.clock.advance(time.Millisecond)
+	h.clock.Advance(time.Millisecond)
 	again := must(assume(alice, AssumeRoleRequest{}))(t)
 	h.within(again.Credentials)
 	must(h.service.DeleteRole(ctx, new(Call), &RoleRequest{Name: "app"}))(t)

@@ -10,12 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/hsm/hsmtest"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/testkit"
 )
 
 // TestNothingSecretAtRest looks for keys that are known out here in the keystore, in the token's
@@ -23,7 +23,7 @@ import (
 // key.
 func TestNothingSecretAtRest(t *testing.T) {
 	hsmtest.Require(t, hsmtest.GoneStorage)
-	var log lockedBuffer
+	var log testkit.Log
 	token := hsmtest.Open(t, hsm.Config{
 		URI:    hsmtest.NewURI(t),
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -74,7 +74,7 @@ func TestNothingSecretAtRest(t *testing.T) {
 			secrets[fmt.Sprintf("material %d of %s", i+1, id)] = material
 		}
 	}
-	places := map[string][]byte{"the log": log.bytes(), "the errors": said.Bytes()}
+	places := map[string][]byte{"the log": []byte(log.String()), "the errors": said.Bytes()}
 	for _, root := range []string{o.path, hsmtest.TokenDir(t)} {
 		readFiles(t, root, places)
 	}
@@ -149,22 +149,4 @@ func readFiles(t *testing.T, root string, into map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// lockedBuffer takes the log of several goroutines.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buffer.Bytes())
 }

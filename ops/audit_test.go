@@ -271,7 +271,7 @@ func TestServiceEvents(t *testing.T) {
 	if _, _, err := h.request("EnableKeyRotation", in{"KeyId": key, "RotationPeriodInDays": 90}); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	h.runDue(1)
 	arn := kms.KeyARN(testRegion, account, key).String()
 	r := h.last()
@@ -282,7 +282,7 @@ func TestServiceEvents(t *testing.T) {
 	if _, _, err := h.request("ScheduleKeyDeletion", in{"KeyId": key, "PendingWindowInDays": 7}); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.advance(7 * day)
+	h.clock.Advance(7 * day)
 	h.runDue(1)
 	if r := h.last(); r.EventName != "DeleteKey" || r.EventType != "AwsServiceEvent" || r.ReadOnly || len(r.Resources) != 1 || r.Resources[0].ARN != arn || r.ResponseElements["keyId"] != arn {
 		t.Errorf("deletion: %+v", r)
@@ -295,7 +295,7 @@ func TestServiceEvents(t *testing.T) {
 		r.Materials[0].ExpirationModel = kms.ExpirationModelTypeKeyMaterialExpires
 		r.Materials[0].ValidTo = h.clock.Now().Add(time.Hour)
 	})
-	h.clock.advance(2 * time.Hour)
+	h.clock.Advance(2 * time.Hour)
 	h.runDue(1)
 	if r := h.last(); r.EventName != "DeleteExpiredKeyMaterial" || r.EventType != "AwsServiceEvent" || len(r.Resources) != 1 || !strings.HasSuffix(r.Resources[0].ARN, other) {
 		t.Errorf("expiry: %+v", r)

@@ -78,7 +78,7 @@ func TestUnidentifiedRequests(t *testing.T) {
 		t.Error("nothing was omitted, and there is a record of it")
 	}
 
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	h.refuse("192.0.2.1")
 	if n := count(); n != unidentifiedOverall+1 {
 		t.Errorf("%d records a second later", n)
@@ -145,7 +145,7 @@ func TestForgedSessionTokens(t *testing.T) {
 	if err := ask(source, third.ID, third.Token); !errors.Is(err, kms.ThrottlingException) {
 		t.Errorf("a new session of the source: %v", err)
 	}
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	if err := ask(source, third.ID, third.Token); err != nil {
 		t.Errorf("a second later: %v", err)
 	}

@@ -276,7 +276,7 @@ func TestLoginCutShort(t *testing.T) {
 	}
 	h.follow() // another node, which waits
 	h.wantState(store, "CONNECTING", "")
-	h.clock.advance(tryingBound)
+	h.clock.Advance(tryingBound)
 	h.follow()
 	h.wantState(store, "FAILED", "INVALID_CREDENTIALS")
 	h.disconnect(store)
@@ -397,7 +397,7 @@ func TestCloudHSMKeyIsDeleted(t *testing.T) {
 	h.must("ScheduleKeyDeletion", in{"KeyId": kept.KeyId})
 	_, err = h.invoke("DeleteCustomKeyStore", in{"CustomKeyStoreId": store})
 	wantError(t, err, kms.CustomKeyStoreHasCMKsException, "The custom key store "+store+" contains KMS keys. Schedule their deletion and wait until they are deleted.")
-	if _, err := h.service.RunDue(t.Context(), h.clock.advance(31*24*time.Hour)); err != nil {
+	if _, err := h.service.RunDue(t.Context(), h.clock.Advance(31*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	h.must("DeleteCustomKeyStore", in{"CustomKeyStoreId": store})

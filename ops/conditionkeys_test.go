@@ -84,7 +84,7 @@ func (c conditionCase) run(t *testing.T, h *harness) {
 // absent parameters, and is absent where it does not belong.
 func TestConditionKeys(t *testing.T) {
 	h := newHarness(t)
-	h.clock.advance(h.store.Created().Sub(h.clock.Now())) // uses are noted from that day on
+	h.clock.Advance(h.store.Created().Sub(h.clock.Now())) // uses are noted from that day on
 	aliased := func(spec any, aliases ...string) string {
 		id := h.createKey(spec).KeyId
 		for _, name := range aliases {
@@ -102,9 +102,9 @@ func TestConditionKeys(t *testing.T) {
 	imported := aliased(in{"Origin": "EXTERNAL"})
 	blob := get[kms.EncryptResponse](t, h, "Encrypt", in{"KeyId": symmetric, "Plaintext": []byte("x"), "EncryptionContext": in{"from": "here"}}).CiphertextBlob
 	idle, used := aliased(nil), aliased(nil)
-	h.clock.advance(40*24*time.Hour + 23*time.Hour)
+	h.clock.Advance(40*24*time.Hour + 23*time.Hour)
 	h.must("Encrypt", in{"KeyId": used, "Plaintext": []byte("x")})
-	h.clock.advance(5 * 24 * time.Hour)
+	h.clock.Advance(5 * 24 * time.Hour)
 	now := h.clock.Now()
 
 	text := []byte("text")
@@ -523,15 +523,15 @@ func TestBoundsOfStrangers(t *testing.T) {
 // TestConditionsInTransactions: a condition that reads the store is asked in the transaction too.
 func TestConditionsInTransactions(t *testing.T) {
 	h := newHarness(t)
-	h.clock.advance(h.store.Created().Sub(h.clock.Now()))
+	h.clock.Advance(h.store.Created().Sub(h.clock.Now()))
 	id := h.createKey(nil).KeyId
 	h.editRecord(id, setPolicy(`{"Version":"2012-10-17","Statement":[{`+delegated+`},{"Effect":"Deny","Principal":"*","Action":["kms:DisableKey","kms:ScheduleKeyDeletion"],"Resource":"*",`+
 		`"Condition":{"NumericLessThan":{"kms:TrailingDaysWithoutKeyUsage":"30"}}}]}`))
-	h.clock.advance(29 * 24 * time.Hour)
+	h.clock.Advance(29 * 24 * time.Hour)
 	_, err := h.invoke("DisableKey", in{"KeyId": id})
 	wantError(t, err, kms.AccessDeniedException, "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:DisableKey on resource: "+
 		kms.KeyARN(testRegion, account, id).String()+" with an explicit deny in a resource-based policy")
-	h.clock.advance(24 * time.Hour)
+	h.clock.Advance(24 * time.Hour)
 	h.must("DisableKey", in{"KeyId": id})
 	h.must("EnableKey", in{"KeyId": id})
 	h.must("Encrypt", in{"KeyId": id, "Plaintext": []byte("x")})

@@ -501,7 +501,7 @@ func TestConnectionStates(t *testing.T) {
 func (h *storeHarness) erase(key string) {
 	h.t.Helper()
 	h.must("ScheduleKeyDeletion", in{"KeyId": key, "PendingWindowInDays": 7})
-	if _, err := h.service.RunDue(h.t.Context(), h.clock.advance(7*24*time.Hour+time.Second)); err != nil {
+	if _, err := h.service.RunDue(h.t.Context(), h.clock.Advance(7*24*time.Hour+time.Second)); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -38,7 +38,7 @@ func (h *harness) wantNoKey(keyID string) {
 
 func TestScheduleKeyDeletion(t *testing.T) {
 	h := newHarness(t)
-	h.clock.advance(1500 * time.Microsecond) // clients see milliseconds
+	h.clock.Advance(1500 * time.Microsecond) // clients see milliseconds
 	for _, c := range []struct {
 		request in
 		days    int
@@ -82,14 +82,14 @@ func TestDeletion(t *testing.T) {
 
 	_, err := h.invoke("Decrypt", in{"CiphertextBlob": blob})
 	wantError(t, err, kms.KMSInvalidStateException, key.Arn+" is pending deletion.")
-	h.clock.advance(7*day - time.Millisecond)
+	h.clock.Advance(7*day - time.Millisecond)
 	h.runDue(0)
 	h.describe("alias/a")
 
 	// The entry outlives the process.
 	h.restart()
 	h.runDue(0)
-	h.clock.advance(time.Millisecond)
+	h.clock.Advance(time.Millisecond)
 	h.runDue(1)
 	h.wantNoKey(key.KeyId)
 	for _, name := range []string{"a", "b/c"} {
@@ -127,23 +127,23 @@ func TestCancelKeyDeletion(t *testing.T) {
 	key := h.createKey(nil)
 	h.must("CreateAlias", in{"AliasName": "alias/a", "TargetKeyId": key.KeyId})
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(6 * day)
+	h.clock.Advance(6 * day)
 	if got := h.must("CancelKeyDeletion", in{"KeyId": key.KeyId}).(*kms.CancelKeyDeletionResponse); got.KeyId != key.Arn {
 		t.Errorf("CancelKeyDeletion names %s", got.KeyId)
 	}
 	if m := h.describe("alias/a"); m.KeyState != kms.KeyStateDisabled || !m.DeletionDate.IsZero() {
 		t.Errorf("a key whose deletion was cancelled: %+v", m)
 	}
-	h.clock.advance(60 * day)
+	h.clock.Advance(60 * day)
 	h.runDue(0)
 	h.must("EnableKey", in{"KeyId": key.KeyId})
 	h.must("Encrypt", in{"KeyId": "alias/a", "Plaintext": []byte("x")})
 
 	// A second schedule has a date of its own.
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId})
-	h.clock.advance(30*day - 1)
+	h.clock.Advance(30*day - 1)
 	h.runDue(0)
-	h.clock.advance(1)
+	h.clock.Advance(1)
 	h.runDue(1)
 	h.wantNoKey(key.KeyId)
 }
@@ -212,13 +212,13 @@ func TestDeletionOfRelatedKeys(t *testing.T) {
 	if m := h.describe(key.KeyId); m.PendingDeletionWindowInDays != 10 || !m.DeletionDate.IsZero() || len(m.MultiRegionConfiguration.ReplicaKeys) != 2 {
 		t.Errorf("DescribeKey: %+v", m)
 	}
-	h.clock.advance(60 * day)
+	h.clock.Advance(60 * day)
 	h.runDue(0)
 	for i, region := range replicas {
 		if _, err := h.invokeAs(in1(region), "ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7}); err != nil {
 			t.Fatal(err)
 		}
-		h.clock.advance(7 * day)
+		h.clock.Advance(7 * day)
 		h.runDue(1)
 		m := h.describe(key.KeyId)
 		if len(m.MultiRegionConfiguration.ReplicaKeys) != 1-i {
@@ -234,7 +234,7 @@ func TestDeletionOfRelatedKeys(t *testing.T) {
 	}
 	h.must("CancelKeyDeletion", in{"KeyId": key.KeyId})
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(7 * day)
+	h.clock.Advance(7 * day)
 	h.runDue(1)
 	h.wantNoKey(key.KeyId)
 }
@@ -262,7 +262,7 @@ func TestDeletionOfResidentKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	now := h.clock.advance(7 * day)
+	now := h.clock.Advance(7 * day)
 	ids, err := h.store.ScanDue(ctx, now, "", 2)
 	if err != nil || len(ids) != 1 {
 		t.Fatal(ids, err)
@@ -284,7 +284,7 @@ func TestDeletionOfResidentKey(t *testing.T) {
 	// The usual way, without an interruption.
 	key = h.createKey(kms.CreateKeyRequest{KeySpec: kms.KeySpecEccNistEdwards25519, KeyUsage: kms.KeyUsageTypeSignVerify})
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(7 * day)
+	h.clock.Advance(7 * day)
 	h.runDue(2) // the key, then its object
 	h.wantNoKey(key.KeyId)
 	h.runDue(0)

@@ -60,7 +60,7 @@ func (h *harness) wantPhase(d *hsm.Domain, want kms.RotationPhase) {
 // retire lets the old keys' time pass.
 func (h *harness) retire(d *hsm.Domain) {
 	h.t.Helper()
-	h.clock.advance(oldKeysServe)
+	h.clock.Advance(oldKeysServe)
 	if _, err := h.service.RunDue(h.t.Context(), h.clock.Now()); err != nil {
 		h.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestDomainRotation(t *testing.T) {
 	deleted := h.createKey(nil)
 	deletedRecord := here.record(deleted.KeyId).Clone()
 	h.must("ScheduleKeyDeletion", in{"KeyId": deleted.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(8 * day)
+	h.clock.Advance(8 * day)
 	h.runDue(1)
 	parameters := here.parameters(waiting.KeyId, "RSAES_OAEP_SHA_256", "RSA_2048")
 	lateParameters := here.parameters(late.KeyId, "RSAES_OAEP_SHA_256", "RSA_2048")
@@ -234,14 +234,14 @@ func TestDomainRotation(t *testing.T) {
 		t.Errorf("a grant token from before: %v", err)
 	}
 	// A day less a bit is not enough.
-	h.clock.advance(oldKeysServe - time.Second)
+	h.clock.Advance(oldKeysServe - time.Second)
 	if _, err := h.service.RunDue(t.Context(), h.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	h.wantPhase(h.domain, kms.RotationWaiting)
 	wantKeys(t, token, h.domain.ID(), 1, 2)
 
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	if _, err := h.service.RunDue(t.Context(), h.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +413,7 @@ func TestDomainRotationTokens(t *testing.T) {
 	resident := h.residentKey()
 	refused(onlySecond, resident)
 	h.must("ScheduleKeyDeletion", in{"KeyId": resident, "PendingWindowInDays": 7})
-	h.clock.advance(8 * day)
+	h.clock.Advance(8 * day)
 	h.runDue(2)
 	use = use[:9:9] // without it
 	if _, err := h.service.RotateDomain(t.Context(), onlySecond); err != nil {
@@ -512,7 +512,7 @@ func TestDomainRotationFaults(t *testing.T) {
 				err = service.advanceRotation(t.Context(), h.domain)
 			}
 			if err == nil {
-				h.clock.advance(oldKeysServe)
+				h.clock.Advance(oldKeysServe)
 				_, err = service.RunDue(t.Context(), h.clock.Now())
 			}
 			if err != nil && !errors.Is(err, errFault) {
@@ -533,7 +533,7 @@ func TestDomainRotationFaults(t *testing.T) {
 			if err := h.service.advanceRotation(t.Context(), h.domain); err != nil {
 				t.Fatal(err)
 			}
-			h.clock.advance(oldKeysServe)
+			h.clock.Advance(oldKeysServe)
 			if _, err := h.service.RunDue(t.Context(), h.clock.Now()); err != nil {
 				t.Fatal(err)
 			}
@@ -610,7 +610,7 @@ func TestDomainRotationDamage(t *testing.T) {
 	h.advance(h.domain, kms.RotationWaiting)
 	h.at(testRegion).encrypt(bad.KeyId, "text")
 	h.putRaw(place, forged)
-	h.clock.advance(oldKeysServe)
+	h.clock.Advance(oldKeysServe)
 	if _, err := h.service.RunDue(t.Context(), h.clock.Now()); !errors.Is(err, keystore.ErrTampered) {
 		t.Errorf("a forged record when the time has come: %v", err)
 	}

@@ -76,7 +76,7 @@ func TestCreateGrant(t *testing.T) {
 	h := newHarness(t)
 	h.users(account, "alice", "bob")
 	key := h.createKey(nil)
-	created := h.clock.advance(1500 * time.Microsecond)
+	created := h.clock.Advance(1500 * time.Microsecond)
 	made := h.grant(in{
 		"KeyId": key.KeyId, "Name": "backup", "GranteePrincipal": userARN(account, "alice"), "RetiringPrincipal": userARN(account, "bob"),
 		"Operations":  []string{"Encrypt", "Decrypt", "Encrypt", "DescribeKey"},

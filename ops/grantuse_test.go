@@ -257,7 +257,7 @@ func TestGrantsGoWithTheKey(t *testing.T) {
 	}
 	kept := h.grant(in{"KeyId": other.KeyId, "GranteePrincipal": userARN(account, "alice"), "RetiringPrincipal": userARN(account, "bob"), "Operations": []string{"Encrypt"}})
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	now := h.clock.advance(7 * day)
+	now := h.clock.Advance(7 * day)
 	entry := &keystore.DueRecord{Due: now.Truncate(1e6), Action: keystore.DueDeleteKey, Partition: "aws", Account: account, Region: testRegion, KeyID: key.KeyId}
 	if err := h.service.eraseKey(t.Context(), entry, now); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/kms11/kms11/keystore/boltengine"
 	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/policy"
+	"github.com/kms11/kms11/testkit"
 )
 
 func TestMain(m *testing.M) { hsmtest.Main(m) }
@@ -28,7 +28,7 @@ const (
 // harness is a service over a SoftHSM2 token and a bbolt file, with a clock that only a test moves.
 type harness struct {
 	t       testing.TB
-	clock   *testClock
+	clock   *testkit.Clock
 	domain  *hsm.Domain
 	path    string // of the keystore
 	engine  *boltengine.Engine
@@ -48,7 +48,7 @@ func newHarnessOn(t testing.TB, domain *hsm.Domain) *harness {
 	t.Helper()
 	h := &harness{
 		t:      t,
-		clock:  &testClock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
+		clock:  testkit.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)),
 		domain: domain,
 		path:   filepath.Join(t.TempDir(), "keystore.db"),
 	}
@@ -199,26 +199,6 @@ func wantError(t testing.TB, err error, code kms.ErrorCode, message string) {
 	if got := kms.AsError(err); got.Code != code || got.Message != message {
 		t.Errorf("got  %s: %s (%v)\nwant %s: %s", got.Code, got.Message, got.Cause, code, message)
 	}
-}
-
-// testClock stands still until it is moved.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// advance moves the clock on and gives the new time.
-func (c *testClock) advance(by time.Duration) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(by)
-	return c.now
 }
 
 // kept says whether give gives the same twice. What the store's change feed still has to tell of an

@@ -254,10 +254,10 @@ func TestImportedMaterialExpires(t *testing.T) {
 		}
 	}
 	h.runDue(0)
-	h.clock.advance(day - time.Millisecond)
+	h.clock.Advance(day - time.Millisecond)
 	h.runDue(0)
 	us.wantOpens(key.KeyId, sealed, "sealed")
-	h.clock.advance(time.Millisecond)
+	h.clock.Advance(time.Millisecond)
 	gone() // before anybody has taken it away
 	h.restart()
 	us = h.at(testRegion)
@@ -275,11 +275,11 @@ func TestImportedMaterialExpires(t *testing.T) {
 	// It comes back with another time, which the first one does not cut short.
 	us.mustBring(key.KeyId, material, expires(day))
 	us.mustBring(key.KeyId, material, expires(3*day))
-	h.clock.advance(2 * day)
+	h.clock.Advance(2 * day)
 	h.runDue(0)
 	us.wantOpens(key.KeyId, sealed, "sealed")
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(2 * day)
+	h.clock.Advance(2 * day)
 	h.runDue(1)
 	if m := us.record(key.KeyId); m.Materials[0].Present() || m.State != kms.KeyStatePendingDeletion {
 		t.Errorf("a key pending deletion whose material expired is %s", m.State)
@@ -362,9 +362,9 @@ func TestImportRefused(t *testing.T) {
 			t.Errorf("after refusals the key is %s with %d materials", r.State, len(r.Materials))
 		}
 	}
-	h.clock.advance(24*time.Hour - time.Millisecond)
+	h.clock.Advance(24*time.Hour - time.Millisecond)
 	h.must("ImportKeyMaterial", good)
-	h.clock.advance(time.Millisecond)
+	h.clock.Advance(time.Millisecond)
 	_, err := h.invoke("ImportKeyMaterial", good)
 	wantError(t, err, kms.ExpiredImportTokenException, "The request was rejected because the specified import token is expired.")
 	_, err = h.invoke("DeleteImportedKeyMaterial", in{"KeyId": own.KeyId})

@@ -87,7 +87,7 @@ func TestImportSeveral(t *testing.T) {
 	if m := h.describe(key.KeyId); m.ExpirationModel != kms.ExpirationModelTypeKeyMaterialDoesNotExpire || !m.ValidTo.IsZero() {
 		t.Errorf("what waits shows in %s, %s", m.ExpirationModel, m.ValidTo)
 	}
-	h.clock.advance(day)
+	h.clock.Advance(day)
 	_, err = h.invoke("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	wantError(t, err, kms.KMSInvalidStateException, "No available key material pending rotation for the key: "+key.Arn+".")
 	us.wantMaterial(key.KeyId, is(a, "CURRENT IMPORTED"))

@@ -43,7 +43,7 @@ func (h *harness) use(op string, request any) error {
 
 func (h *harness) encryptAt(at time.Duration, keyID string) time.Time {
 	h.t.Helper()
-	now := h.clock.advance(at)
+	now := h.clock.Advance(at)
 	if err := h.use("Encrypt", in{"KeyId": keyID, "Plaintext": []byte("x")}); err != nil {
 		h.t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestLastUsageOfOperations(t *testing.T) {
 			keys = append(keys, u.other)
 		}
 		before := k.lastUsage(u.key.KeyId).KeyLastUsage
-		now := k.clock.advance(time.Second)
+		now := k.clock.Advance(time.Second)
 		if slices.Contains(dryRuns(), u.op) {
 			err := k.use(u.op, u.but("DryRun", true))
 			wantError(t, err, kms.DryRunOperationException, "The request would have succeeded, but the DryRun option is set.")
@@ -158,7 +158,7 @@ func TestGetKeyLastUsage(t *testing.T) {
 	if *got != want {
 		t.Errorf("of an unused key it says %+v, want %+v", got, want)
 	}
-	h.clock.advance(h.store.Created().Sub(h.clock.Now()) + time.Hour)
+	h.clock.Advance(h.store.Created().Sub(h.clock.Now()) + time.Hour)
 	later := h.createKey(nil)
 	if got := h.lastUsage(later.KeyId); got.TrackingStartDate != later.CreationDate {
 		t.Errorf("of a later key it says %+v", got)
@@ -208,7 +208,7 @@ func TestLastUsageOfRelatedKeys(t *testing.T) {
 	if abroad.KeyLastUsage == nil || abroad.KeyLastUsage.Operation != "Encrypt" {
 		t.Errorf("in %s it says %+v", ireland, abroad)
 	}
-	now := h.clock.advance(time.Second)
+	now := h.clock.Advance(time.Second)
 	if err := h.use("Decrypt", in{"CiphertextBlob": blob}); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestLastUsageOfDeletedKey(t *testing.T) {
 	other.encryptAt(time.Second, key.KeyId)
 	h.writeLastUses()
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(7 * day)
+	h.clock.Advance(7 * day)
 	h.runDue(1)
 	other.writeLastUses()
 	if _, err := h.store.LastUsage(t.Context(), id); !errors.Is(err, keystore.ErrNotFound) {

@@ -146,7 +146,7 @@ func TestLastUsageConcurrently(t *testing.T) {
 			wait.Go(func() {
 				var seen time.Time
 				for range 40 {
-					h.clock.advance(time.Millisecond)
+					h.clock.Advance(time.Millisecond)
 					if err := node.use("Encrypt", in{"KeyId": key.KeyId, "Plaintext": []byte("x")}); err != nil {
 						t.Error(err)
 						return
@@ -196,7 +196,7 @@ func BenchmarkWriteLastUses(b *testing.B) {
 		ids = append(ids, id)
 	}
 	for b.Loop() {
-		at := h.clock.advance(time.Second)
+		at := h.clock.Advance(time.Second)
 		for _, id := range ids {
 			h.service.lastUses.note(id, lastUse{operation: "Sign", at: at, requestID: requestID})
 		}

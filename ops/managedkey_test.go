@@ -242,7 +242,7 @@ func TestManagedKeyRotatesYearly(t *testing.T) {
 	if want := kms.TimestampOf(h.clock.Now().Add(365 * day)); !status.KeyRotationEnabled || status.RotationPeriodInDays != 365 || status.NextRotationDate != want {
 		t.Errorf("the status is %+v", status)
 	}
-	now := h.clock.advance(365 * day)
+	now := h.clock.Advance(365 * day)
 	if _, err := h.service.RunDue(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func TestReplicateKey(t *testing.T) {
 	eu := h.at(ireland)
 	key := h.multiKey(in{"Description": "of the primary", "Tags": tag("a=1"), "Policy": statement(everybody)})
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId})
-	now := h.clock.advance(time.Hour)
+	now := h.clock.Advance(time.Hour)
 
 	policy := statement(everybody + `,"Sid":"of the replica"`)
 	out := h.must("ReplicateKey", in{"KeyId": key.Arn, "ReplicaRegion": ireland, "Description": "of the replica",

@@ -134,7 +134,7 @@ func TestMultiRegionStates(t *testing.T) {
 					eu.get(c.op, in{"KeyId": key.KeyId, "PrimaryRegion": testRegion})
 				default:
 					west.get("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-					h.clock.advance(7 * day)
+					h.clock.Advance(7 * day)
 					h.runDue(1)
 				}
 				h.wantPlaces(key.KeyId, testRegion, ireland)

@@ -79,7 +79,7 @@ func TestRotationMovesWithPrimary(t *testing.T) {
 	us.get("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	wantSame(1)
 	us.get("UpdatePrimaryRegion", in{"KeyId": key.KeyId, "PrimaryRegion": ireland})
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	h.runDue(1)
 	wantSame(2)
 	status := us.get("GetKeyRotationStatus", in{"KeyId": key.KeyId}).(*kms.GetKeyRotationStatusResponse)
@@ -89,7 +89,7 @@ func TestRotationMovesWithPrimary(t *testing.T) {
 	eu.get("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	wantSame(3)
 	eu.get("DisableKeyRotation", in{"KeyId": key.KeyId})
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	h.runDue(0)
 	wantSame(3)
 }
@@ -116,7 +116,7 @@ func TestDeletionAcrossRegions(t *testing.T) {
 	}
 	pass := func() {
 		t.Helper()
-		h.clock.advance(7 * day)
+		h.clock.Advance(7 * day)
 		if _, err := h.service.RunDue(t.Context(), h.clock.Now()); err != nil {
 			t.Fatal(err)
 		}

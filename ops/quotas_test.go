@@ -12,6 +12,7 @@ import (
 
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/testkit"
 )
 
 const (
@@ -59,15 +60,15 @@ func TestRates(t *testing.T) {
 		h.must("ListAliases", in{}) // no rate
 	}
 
-	h.clock.advance(250 * time.Millisecond)
+	h.clock.Advance(250 * time.Millisecond)
 	h.wantLetThrough(root, "GenerateRandom", random, 1)
-	h.clock.advance(time.Hour) // no more than a second's worth is saved up
+	h.clock.Advance(time.Hour) // no more than a second's worth is saved up
 	h.wantLetThrough(root, "GenerateRandom", random, 4)
 
 	h.wantLetThrough(root, "ListKeys", in{}, 1)
-	h.clock.advance(3 * time.Second)
+	h.clock.Advance(3 * time.Second)
 	h.wantLetThrough(root, "ListKeys", in{}, 0)
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	h.wantLetThrough(root, "ListKeys", in{}, 1)
 }
 
@@ -91,7 +92,7 @@ func TestRatesOfPrincipals(t *testing.T) {
 	random := in{"NumberOfBytes": 8}
 	h.wantLetThrough(user(alice), "GenerateRandom", random, 3)
 	h.wantLetThrough(user(bob), "GenerateRandom", random, 2) // the account's are used up
-	h.clock.advance(time.Second / 5)
+	h.clock.Advance(time.Second / 5)
 	h.wantLetThrough(user(bob), "GenerateRandom", random, 1) // bob's third was not taken
 }
 
@@ -227,7 +228,7 @@ func TestKeyStoreRateOfRequests(t *testing.T) {
 	blob := h.encrypt(inside)
 	const rate = 4
 	fresh := func() { // with full buckets
-		h.clock.advance(time.Minute)
+		h.clock.Advance(time.Minute)
 	}
 	h.service.limits = newLimits(Quotas{Account: map[string]float64{"CustomKeyStore": rate}}, h.service)
 	call := func() *Call { return h.call(account) }
@@ -263,7 +264,7 @@ func TestKeyStoreRateOfRequests(t *testing.T) {
 // TestLimiterIsBounded: however many principals ask, memory is bounded, and nobody's bucket that
 // matters is forgotten while there are others.
 func TestLimiterIsBounded(t *testing.T) {
-	clock := &testClock{now: time.Unix(1_800_000_000, 0)}
+	clock := testkit.NewClock(time.Unix(1_800_000_000, 0))
 	l := newLimiter(clock.Now, func(bucketKey) float64 { return 1 })
 	count := func() (n int) {
 		for i := range l.shards {
@@ -278,7 +279,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	if n := count(); n > most || n < most/2 {
 		t.Errorf("there are %d buckets, want at most %d", n, most)
 	}
-	clock.advance(time.Hour)
+	clock.Advance(time.Hour)
 	busy := bucketKey{"busy", testRegion, "f"}
 	if !l.take(busy, 1) || l.take(busy, 1) {
 		t.Fatal("the bucket does not hold one")
@@ -293,7 +294,7 @@ func TestLimiterIsBounded(t *testing.T) {
 
 // TestLimiterUnderConcurrency: together, takers get what the bucket has.
 func TestLimiterUnderConcurrency(t *testing.T) {
-	clock := &testClock{now: time.Unix(1_800_000_000, 0)}
+	clock := testkit.NewClock(time.Unix(1_800_000_000, 0))
 	l := newLimiter(clock.Now, func(bucketKey) float64 { return 100 })
 	var taken atomic.Int64
 	var all sync.WaitGroup
@@ -370,7 +371,7 @@ func TestKeyQuota(t *testing.T) {
 	h.must("ScheduleKeyDeletion", in{"KeyId": first.KeyId, "PendingWindowInDays": 7})
 	_, err = h.invoke("CreateKey", in{})
 	wantError(t, err, kms.LimitExceededException, full)
-	now := h.clock.advance(8 * 24 * time.Hour)
+	now := h.clock.Advance(8 * 24 * time.Hour)
 	if _, err := h.service.RunDue(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func TestRegionTokensRotation(t *testing.T) {
 	h.at(ireland).get("RotateKeyOnDemand", in{"KeyId": key.KeyId}) // made by another token than the first
 	seal()
 	h.at(ireland).get("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
-	h.clock.advance(91 * day)
+	h.clock.Advance(91 * day)
 	h.runDue(1)
 	seal()
 	for range 2 {
@@ -218,7 +218,7 @@ func TestRegionTokensMadeThere(t *testing.T) {
 		t.Fatalf("the key is %+v", material)
 	}
 	eu.get("ScheduleKeyDeletion", in{"KeyId": resident, "PendingWindowInDays": 7})
-	h.clock.advance(8 * day)
+	h.clock.Advance(8 * day)
 	h.runDue(2) // the record, then the object
 	_, err := h.regions[ireland].Sign(t.Context(), &material, kms.KeySpecEccNistEdwards25519, kms.SigningAlgorithmSpecEd25519Sha512, hsm.SignInput{Message: []byte("x")})
 	if !errors.Is(err, hsm.ErrNotFound) {

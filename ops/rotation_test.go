@@ -59,7 +59,7 @@ func (h *harness) wantOpen(s sealed) {
 
 func TestRotationSchedule(t *testing.T) {
 	h := newHarness(t)
-	h.clock.advance(1500 * time.Microsecond) // clients see milliseconds
+	h.clock.Advance(1500 * time.Microsecond) // clients see milliseconds
 	key := h.createKey(nil)
 	h.wantRotation(key.KeyId, 0, time.Time{})
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
@@ -68,19 +68,19 @@ func TestRotationSchedule(t *testing.T) {
 
 	// Another call sets the period and starts it anew.
 	for _, days := range []int{90, 2560, 180, 180} {
-		h.clock.advance(10 * day)
+		h.clock.Advance(10 * day)
 		h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": days})
 		h.wantRotation(key.KeyId, days, h.clock.Now().Add(time.Duration(days)*day))
 	}
 	next := h.clock.Now().Add(180 * day)
-	h.clock.advance(day)
+	h.clock.Advance(day)
 	h.restart()
 	h.wantRotation(key.KeyId, 180, next)
 
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
 	h.wantRotation(key.KeyId, 0, time.Time{})
-	h.clock.advance(1000 * day)
+	h.clock.Advance(1000 * day)
 	h.runDue(0)
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId})
 	h.wantRotation(key.KeyId, 365, h.clock.Now().Add(365*day))
@@ -253,7 +253,7 @@ func TestRotationOfRelatedKeys(t *testing.T) {
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	blob := h.seal(key.KeyId, "on demand")
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	h.runDue(1) // the primary's date; the replica has none of its own
 	automatic := h.seal(key.KeyId, "automatic")
 	status, err := h.invokeAs(there, "GetKeyRotationStatus", in{"KeyId": key.KeyId})
@@ -279,7 +279,7 @@ func TestRotationThatFails(t *testing.T) {
 	key := h.createKey(nil)
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
 	next := h.clock.Now().Add(90 * day)
-	now := h.clock.advance(91 * day)
+	now := h.clock.Advance(91 * day)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if done, err := h.service.RunDue(gone, now); err == nil || done != 0 {

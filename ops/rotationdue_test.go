@@ -34,9 +34,9 @@ func TestAutomaticRotation(t *testing.T) {
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 100})
 	blobs := []sealed{h.seal(key.KeyId, "first")}
 
-	h.clock.advance(period - time.Millisecond)
+	h.clock.Advance(period - time.Millisecond)
 	h.runDue(0)
-	now := h.clock.advance(time.Millisecond)
+	now := h.clock.Advance(time.Millisecond)
 	h.runDue(1)
 	h.runDue(0)
 	h.wantMaterials(key.KeyId, 2, kms.RotationTypeAutomatic, now)
@@ -44,7 +44,7 @@ func TestAutomaticRotation(t *testing.T) {
 	blobs = append(blobs, h.seal(key.KeyId, "second"))
 
 	// No server runs over three dates: one rotation, and a period from then.
-	now = h.clock.advance(3*period + day)
+	now = h.clock.Advance(3*period + day)
 	h.restart()
 	h.runDue(1)
 	h.runDue(0)
@@ -56,11 +56,11 @@ func TestAutomaticRotation(t *testing.T) {
 	next := now.Add(period)
 	h.must("DisableKey", in{"KeyId": key.KeyId})
 	h.wantRotation(key.KeyId, 100, next)
-	h.clock.advance(day)
+	h.clock.Advance(day)
 	h.must("EnableKey", in{"KeyId": key.KeyId})
 	h.wantRotation(key.KeyId, 100, next)
 	h.must("DisableKey", in{"KeyId": key.KeyId})
-	h.clock.advance(2 * period)
+	h.clock.Advance(2 * period)
 	h.restart()
 	h.runDue(0)
 	h.wantRotation(key.KeyId, 100, next)
@@ -72,10 +72,10 @@ func TestAutomaticRotation(t *testing.T) {
 
 	// Pending deletion: the status shows false, nothing rotates, cancelling restores the schedule.
 	next = h.clock.Now().Add(period)
-	h.clock.advance(period - day)
+	h.clock.Advance(period - day)
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 30})
 	h.wantRotation(key.KeyId, 0, time.Time{})
-	h.clock.advance(20 * day)
+	h.clock.Advance(20 * day)
 	h.runDue(0)
 	h.must("CancelKeyDeletion", in{"KeyId": key.KeyId})
 	h.wantRotation(key.KeyId, 100, next)
@@ -86,7 +86,7 @@ func TestAutomaticRotation(t *testing.T) {
 	blobs = append(blobs, h.seal(key.KeyId, "fifth"))
 
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
-	h.clock.advance(10 * period)
+	h.clock.Advance(10 * period)
 	h.runDue(0)
 	h.restart()
 	for _, blob := range blobs {
@@ -101,7 +101,7 @@ func TestDeletionOfRotatingKey(t *testing.T) {
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(365 * day)
+	h.clock.Advance(365 * day)
 	h.runDue(1)
 	h.wantNoKey(key.KeyId)
 	h.runDue(0)
@@ -120,7 +120,7 @@ func TestRotationOnTwoNodes(t *testing.T) {
 	}
 	services := []*Service{h.service, h.newService(), h.newService()}
 	for round := range rounds {
-		now := h.clock.advance(period)
+		now := h.clock.Advance(period)
 		var wait sync.WaitGroup
 		for _, service := range services {
 			wait.Go(func() {
@@ -150,7 +150,7 @@ func TestStaleRotationEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	h.runDue(1)
 	for range 2 { // a node that was slow, then one that was slower
 		if err := h.service.rotateDueKey(t.Context(), entry, h.clock.Now()); err != nil {
@@ -168,7 +168,7 @@ func TestEnableKeyWakesScheduler(t *testing.T) {
 	key := h.createKey(nil)
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
 	h.must("DisableKey", in{"KeyId": key.KeyId})
-	h.clock.advance(100 * day)
+	h.clock.Advance(100 * day)
 	if len(h.service.overdue) != 0 {
 		t.Error("the scheduler was woken for nothing")
 	}
@@ -229,7 +229,7 @@ func TestUseWhileRotating(t *testing.T) {
 	}
 	for range 5 {
 		h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
-		h.clock.advance(90 * day)
+		h.clock.Advance(90 * day)
 		h.runDue(1)
 	}
 	close(stop)

@@ -34,10 +34,10 @@ func TestListKeyRotations(t *testing.T) {
 			KeyMaterialState: kms.KeyMaterialStateNonCurrent, RotationDate: kms.TimestampOf(h.clock.Now()), RotationType: why})
 	}
 	for range 3 {
-		h.clock.advance(time.Hour)
+		h.clock.Advance(time.Hour)
 		h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 		rotated(kms.RotationTypeOnDemand)
-		h.clock.advance(90 * day)
+		h.clock.Advance(90 * day)
 		h.runDue(1)
 		rotated(kms.RotationTypeAutomatic)
 	}

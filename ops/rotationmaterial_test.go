@@ -20,7 +20,7 @@ func TestRotateKeyOnDemand(t *testing.T) {
 	blobs := []sealed{h.seal(key.KeyId, "generation 0")}
 	seen := map[string]bool{key.CurrentKeyMaterialId: true}
 	for i := 1; i <= 25; i++ {
-		now := h.clock.advance(time.Hour)
+		now := h.clock.Advance(time.Hour)
 		got := h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId}).(*kms.RotateKeyOnDemandResponse)
 		if got.KeyId != key.Arn {
 			t.Errorf("the answer names %s", got.KeyId)
@@ -47,7 +47,7 @@ func TestRotateKeyOnDemand(t *testing.T) {
 	// Neither a new schedule nor an automatic rotation gives any back, and the latter still works.
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
-	now := h.clock.advance(90 * day)
+	now := h.clock.Advance(90 * day)
 	h.runDue(1)
 	h.wantMaterials(key.KeyId, 27, kms.RotationTypeAutomatic, now)
 	_, err := h.invoke("RotateKeyOnDemand", in{"KeyId": key.KeyId})
@@ -100,16 +100,16 @@ func TestRotationConflict(t *testing.T) {
 		wantError(t, err, kms.ConflictException,
 			"The request was rejected because an automatic rotation of this key is currently in progress or scheduled to begin within the next 20 minutes.")
 	}
-	h.clock.advance(90*day - 20*time.Minute - time.Millisecond)
+	h.clock.Advance(90*day - 20*time.Minute - time.Millisecond)
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
-	h.clock.advance(time.Millisecond)
+	h.clock.Advance(time.Millisecond)
 	conflict()
-	h.clock.advance(30 * time.Minute) // overdue: nobody has run it yet
+	h.clock.Advance(30 * time.Minute) // overdue: nobody has run it yet
 	conflict()
 	h.runDue(1)
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	h.must("EnableKeyRotation", in{"KeyId": key.KeyId, "RotationPeriodInDays": 90})
-	h.clock.advance(90 * day)
+	h.clock.Advance(90 * day)
 	conflict()
 	h.must("DisableKeyRotation", in{"KeyId": key.KeyId})
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
@@ -190,7 +190,7 @@ func TestRotationOfImportedKey(t *testing.T) {
 
 	putReplica(waiting)
 	wantStates(kms.KeyMaterialStateCurrent, kms.KeyMaterialStatePendingRotation)
-	now := h.clock.advance(time.Hour)
+	now := h.clock.Advance(time.Hour)
 	h.must("RotateKeyOnDemand", in{"KeyId": key.KeyId})
 	wantStates(kms.KeyMaterialStateNonCurrent, kms.KeyMaterialStateCurrent)
 	all := h.allMaterial(key.KeyId)

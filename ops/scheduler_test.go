@@ -24,7 +24,7 @@ func TestRunDueOnTwoNodes(t *testing.T) {
 		h.must("ScheduleKeyDeletion", in{"KeyId": key.KeyId, "PendingWindowInDays": 7})
 		ids = append(ids, key.KeyId)
 	}
-	now := h.clock.advance(7 * day)
+	now := h.clock.Advance(7 * day)
 	cancelled := make([]bool, keys)
 	var wait sync.WaitGroup
 	for _, service := range []*Service{h.service, h.newService()} {
@@ -62,7 +62,7 @@ func TestRunDueGoesOn(t *testing.T) {
 	if err := h.store.Update(t.Context(), func(tx *keystore.Tx) error { return tx.PutDue(unknown) }); err != nil {
 		t.Fatal(err)
 	}
-	now := h.clock.advance(7 * day)
+	now := h.clock.Advance(7 * day)
 	for want := 1; want >= 0; want-- {
 		done, err := h.service.RunDue(t.Context(), now)
 		if done != want || err == nil || !strings.Contains(err.Error(), `unknown action "dance"`) {
@@ -104,7 +104,7 @@ func TestRunDueInBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.clock.advance(n)
+	h.clock.Advance(n)
 	h.runDue(n)
 }
 
@@ -114,7 +114,7 @@ func TestRun(t *testing.T) {
 	h := newHarness(t)
 	first, second := h.createKey(nil), h.createKey(nil)
 	h.must("ScheduleKeyDeletion", in{"KeyId": first.KeyId, "PendingWindowInDays": 7})
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	h.must("ScheduleKeyDeletion", in{"KeyId": second.KeyId, "PendingWindowInDays": 7})
 	unknown := &keystore.DueRecord{Due: h.clock.Now(), Action: "dance", Partition: "aws", Account: account, Region: testRegion, KeyID: first.KeyId}
 	if err := h.store.Update(t.Context(), func(tx *keystore.Tx) error { return tx.PutDue(unknown) }); err != nil {
@@ -122,7 +122,7 @@ func TestRun(t *testing.T) {
 	}
 
 	// A clock that runs: it begins at the first date, one second before the second.
-	start, begin := h.clock.advance(7*day-time.Second), time.Now()
+	start, begin := h.clock.Advance(7*day-time.Second), time.Now()
 	var log bytes.Buffer
 	service := New(Config{Store: h.store, Domain: h.domain, Account: account, Region: testRegion,
 		Now:    func() time.Time { return start.Add(time.Since(begin)) },
@@ -165,11 +165,11 @@ func TestSleep(t *testing.T) {
 	if wait := h.service.sleep(t.Context(), h.clock.Now()); wait < longestSleep-jitter {
 		t.Errorf("a week before the next date it sleeps %s", wait)
 	}
-	tried := h.clock.advance(7*day - 3*time.Second)
+	tried := h.clock.Advance(7*day - 3*time.Second)
 	if wait := h.service.sleep(t.Context(), tried); wait != 3*time.Second {
 		t.Errorf("three seconds before the next date it sleeps %s", wait)
 	}
-	h.clock.advance(4 * time.Second)
+	h.clock.Advance(4 * time.Second)
 	if wait := h.service.sleep(t.Context(), tried); wait != 0 {
 		t.Errorf("when the next date has passed meanwhile it sleeps %s", wait)
 	}

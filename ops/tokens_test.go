@@ -89,7 +89,7 @@ func TestOverdue(t *testing.T) {
 		h.must("ScheduleKeyDeletion", in{"KeyId": h.createKey(nil).KeyId, "PendingWindowInDays": 7})
 	}
 	check(Overdue{})
-	h.clock.advance(7*day + 90*time.Second)
+	h.clock.Advance(7*day + 90*time.Second)
 	check(Overdue{Entries: 2, Oldest: 90 * time.Second})
 	if _, err := h.service.RunDue(t.Context(), h.clock.Now()); err != nil {
 		t.Fatal(err)

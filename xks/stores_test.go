@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kms11/kms11/ops"
+	"github.com/kms11/kms11/testkit"
 )
 
 // storeFor opens the proxy that a test plays, with a budget that no machine exceeds.
@@ -170,26 +170,8 @@ func TestStoreSecondTry(t *testing.T) {
 	}
 }
 
-// brokenClock is the time of a breaker that a test moves.
-type brokenClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *brokenClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *brokenClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func TestBreaker(t *testing.T) {
-	clock := &brokenClock{now: time.Unix(0, 0)}
+	clock := testkit.NewClock(time.Unix(0, 0))
 	b := newBreaker(10, slog.New(slog.DiscardHandler))
 	b.now = clock.Now
 	try := func(outcome error) (let bool) {
@@ -228,11 +210,11 @@ func TestBreaker(t *testing.T) {
 	}
 	rest := firstRest
 	for range 6 {
-		clock.advance(rest - 1)
+		clock.Advance(rest - 1)
 		if try(nil) {
 			t.Fatal("it is asked too early")
 		}
-		clock.advance(1)
+		clock.Advance(1)
 		// One request tries it and the others do not wait for that.
 		leave, err := b.enter(t.Context())
 		if err != nil {
@@ -246,7 +228,7 @@ func TestBreaker(t *testing.T) {
 			rest = lastRest
 		}
 	}
-	clock.advance(rest)
+	clock.Advance(rest)
 	leave, err := b.enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +301,7 @@ func TestStoreFailsFast(t *testing.T) {
 	defer server.Close()
 	defer close(ended)
 	p := storeFor(t, server, Stores{Budget: 10 * time.Millisecond})
-	clock := &brokenClock{now: time.Unix(0, 0)}
+	clock := testkit.NewClock(time.Unix(0, 0))
 	p.breaker.now = clock.Now
 	for range 50 {
 		_, err := p.Describe(t.Context(), ops.ProxyCall{}, "k")
@@ -330,7 +312,7 @@ func TestStoreFailsFast(t *testing.T) {
 	}
 	well.Store(true)
 	p.budget, p.client.config.Timeout = time.Minute, time.Minute
-	clock.advance(firstRest)
+	clock.Advance(firstRest)
 	if _, err := p.Describe(t.Context(), ops.ProxyCall{}, "k"); err != nil {
 		t.Errorf("the proxy is back: %v", err)
 	}

@@ -318,6 +318,4 @@ func yamlText(err error) string {
 	return unknownField.ReplaceAllString(strings.TrimPrefix(text, "unmarshal errors: "), "there is no setting $1")
 }
 
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", " ")), " ")
-}
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
