@@ -92,7 +92,7 @@ func FuzzMatches(f *testing.F) {
 			pattern = asciiLower(pattern)
 		}
 		want := defined([]rune(pattern), []rune(name), fold, map[[2]int]bool{})
-		if got := matches(compilePattern(pattern, true), name, fold); got != want {
+		if got := matches(compilePattern(pattern, true), name, fold, new(work)); got != want {
 			t.Fatalf("matches(%q, %q, %v) = %v", pattern, name, fold, got)
 		}
 	})
