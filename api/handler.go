@@ -33,6 +33,8 @@ const (
 
 // Authenticator says who sent a request, with its body already read.
 type Authenticator interface {
+	// Screen refuses what Authenticate would refuse with any body, in the same words.
+	Screen(r *http.Request) error
 	Authenticate(r *http.Request, body []byte) (ops.Call, error)
 }
 
@@ -109,6 +111,10 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.O
 		return nil, err
 	}
 	if err := h.readBody(w, r, body); err != nil {
+		if screened, ok := err.(*screenedError); ok {
+			call.Claimed, call.Region = asserted(r)
+			return nil, screened.error
+		}
 		return nil, err
 	}
 	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
@@ -173,9 +179,12 @@ func (h *Handler) target(r *http.Request) (ops.Operation, error) {
 
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
 	var tooLarge *http.MaxBytesError
-	switch err := h.bodies.read(w, r, into, MaxBody); {
+	var screened *screenedError
+	switch err := h.bodies.read(w, r, into, MaxBody, h.authenticator); {
 	case err == nil:
 		return nil
+	case errors.As(err, &screened):
+		return err
 	case errors.As(err, &tooLarge):
 		return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
 	case errors.Is(err, errTurn):
