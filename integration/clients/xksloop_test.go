@@ -323,7 +323,7 @@ func TestExternalKeyStoreLoop(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.certificate)
 	path := newFaultyPath(t, b.listen, roots, pair)
-	config := writeFile(t, "a.yaml", []byte("keystores:\n  external:\n    ports: true\n    budget: 5000\n    ca: "+writeFile(t, "ca.pem", ca.pem())+"\n"))
+	config := writeFile(t, "a.yaml", []byte("keystores:\n  external:\n    ports: true\n    networks: [127.0.0.0/8]\n    budget: 5000\n    ca: "+writeFile(t, "ca.pem", ca.pem())+"\n"))
 	a := kms11test.Start(t, "--config", config)
 	aws := keyStores{newCLI(t, a), a}
 	id, credential := b.credential(t)
