@@ -55,6 +55,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	if err := refuseExposed(p); err != nil {
+		return err
+	}
+	warnExposed(c.secretFiles(), log)
 	b := &backend{}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if b.attestation, err = attestation(c.Attestation); err != nil {
