@@ -214,8 +214,29 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 // Healthy says why the server is not healthy, as GET /healthz without a Region finds it.
 func (h *Handler) Healthy(ctx context.Context) error { return h.checkup.result(ctx, h.service.Health) }
 
+// ailing are the Regions whose own tokens do not answer.
+func (h *Handler) ailing(ctx context.Context) (regions []string) {
+	all := h.service.RegionsWithTokens()
+	problems := make([]error, len(all))
+	var asked sync.WaitGroup
+	for i, region := range all {
+		asked.Go(func() {
+			problems[i] = h.regions.of(region).within(ctx, func(ctx context.Context) error { return h.service.RegionHealth(ctx, region) }, regionPatience)
+		})
+	}
+	asked.Wait()
+	for i, err := range problems {
+		if err != nil {
+			h.log.Warn("unhealthy", "region", all[i], "error", err)
+			regions = append(regions, all[i])
+		}
+	}
+	return regions
+}
+
 // health answers load balancers: 200 while the token and the store answer, else 503. With the parameter
-// region it is about a Region, which may have tokens of its own.
+// region it is about a Region, which may have tokens of its own; without it the body names those Regions
+// whose own tokens do not answer, while the others are served.
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	status, text := http.StatusOK, "ok\n"
 	region := r.URL.Query().Get("region")
@@ -228,6 +249,10 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	} else if err := checkup.result(r.Context(), check); err != nil {
 		h.log.Warn("unhealthy", "region", region, "error", err)
 		status, text = http.StatusServiceUnavailable, "unavailable\n"
+	} else if region == "" {
+		for _, ailing := range h.ailing(r.Context()) {
+			text += ailing + " unavailable\n"
+		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)

@@ -122,7 +122,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	defer stopXKS()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version, log, xks.AdminCommands(proxy, api.AdminOrigin))
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, log, xks.AdminCommands(proxy, api.AdminOrigin, api.AnswerAdmin))
 	if err != nil {
 		return err
 	}
