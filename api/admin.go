@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,9 @@ type Admin struct {
 	path   string
 	server *http.Server
 }
+
+// adminConnections is how many commands may ask at a time.
+const adminConnections = 64
 
 // Status is what GET /status on the admin socket answers.
 type Status struct {
@@ -36,7 +40,7 @@ type Status struct {
 // ListenAdmin serves on the socket at path until Close. A socket that an earlier server left is
 // replaced; the caller holds the lock of the data directory. Each of commands may register more on
 // the socket.
-func ListenAdmin(path string, service *ops.Service, version string, commands ...func(*http.ServeMux)) (*Admin, error) {
+func ListenAdmin(path string, service *ops.Service, version string, log *slog.Logger, commands ...func(*http.ServeMux)) (*Admin, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
@@ -66,8 +70,13 @@ func ListenAdmin(path string, service *ops.Service, version string, commands ...
 	for _, register := range commands {
 		register(mux)
 	}
-	a := &Admin{path: path, server: &http.Server{Handler: mux, ConnContext: withPeer, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}}
-	go func() { _ = a.server.Serve(listener) }() // ends with Close
+	server := &http.Server{
+		Handler: mux, ConnContext: withPeer, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	a := &Admin{path: path, server: server}
+	limited := LimitConnections(listener, server, adminConnections, log)
+	go func() { _ = server.Serve(limited) }() // ends with Close
 	return a, nil
 }
 

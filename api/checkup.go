@@ -29,6 +29,12 @@ type checkup struct {
 // cannot be interrupted, so a check can outlast any bound: nobody waits for it longer than healthTimeout
 // after it began, and no second one is made beside it.
 func (c *checkup) result(ctx context.Context, check func(context.Context) error) error {
+	return c.within(ctx, check, healthTimeout)
+}
+
+// within is result for who waits no longer than a time of its own: then the result of the check before
+// stands, which is good until there is one.
+func (c *checkup) within(ctx context.Context, check func(context.Context) error, patience time.Duration) error {
 	c.mu.Lock()
 	if now := time.Now(); c.done == nil {
 		if !c.last.IsZero() && now.Sub(c.last) < checkupInterval {
@@ -40,12 +46,14 @@ func (c *checkup) result(ctx context.Context, check func(context.Context) error)
 	}
 	done, rest := c.done, time.Until(c.began.Add(healthTimeout))
 	c.mu.Unlock()
-	patience := time.NewTimer(max(rest, 0))
-	defer patience.Stop()
+	timeout := time.NewTimer(max(min(rest, patience), 0))
+	defer timeout.Stop()
 	select {
 	case <-done:
-	case <-patience.C:
-		return errCheckHangs
+	case <-timeout.C:
+		if rest <= patience {
+			return errCheckHangs
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,6 +69,9 @@ func (c *checkup) run(ctx context.Context, check func(context.Context) error, do
 	c.err, c.last, c.done = err, time.Now(), nil
 	close(done)
 }
+
+// regionPatience is how long the answer about all waits for what a Region's own tokens say.
+const regionPatience = time.Second
 
 // regionCheckups has a checkup for each Region that has tokens of its own, which are few.
 type regionCheckups struct {

@@ -68,3 +68,36 @@ func TestCheckupHangs(t *testing.T) {
 		t.Errorf("after %d checks: %v", made.Load(), err)
 	}
 }
+
+// TestCheckupWithin: who waits for a shorter time than a check takes gets the result of the one before.
+func TestCheckupWithin(t *testing.T) {
+	var c checkup
+	ill := errors.New("ill")
+	if err := c.within(t.Context(), func(context.Context) error { return ill }, time.Hour); err != ill {
+		t.Errorf("a check that ends: %v", err)
+	}
+	c.last = time.Now().Add(-checkupInterval)
+	hang := make(chan struct{})
+	check := func(context.Context) error {
+		<-hang
+		return nil
+	}
+	if err := c.within(t.Context(), check, 0); err != ill {
+		t.Errorf("while the next one goes on: %v", err)
+	}
+	c.mu.Lock()
+	c.began = c.began.Add(-healthTimeout)
+	c.mu.Unlock()
+	if err := c.within(t.Context(), check, 0); err != errCheckHangs {
+		t.Errorf("when it has gone on for too long: %v", err)
+	}
+	c.mu.Lock()
+	c.began = time.Now()
+	done := c.done
+	c.mu.Unlock()
+	close(hang)
+	<-done
+	if err := c.within(t.Context(), check, time.Hour); err != nil {
+		t.Errorf("when it has ended: %v", err)
+	}
+}

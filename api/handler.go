@@ -33,6 +33,8 @@ const (
 
 // Authenticator says who sent a request, with its body already read.
 type Authenticator interface {
+	// Screen refuses what Authenticate would refuse with any body, in the same words.
+	Screen(r *http.Request) error
 	Authenticate(r *http.Request, body []byte) (ops.Call, error)
 }
 
@@ -109,6 +111,10 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.O
 		return nil, err
 	}
 	if err := h.readBody(w, r, body); err != nil {
+		if screened, ok := err.(*screenedError); ok {
+			call.Claimed, call.Region = asserted(r)
+			return nil, screened.error
+		}
 		return nil, err
 	}
 	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
@@ -173,9 +179,12 @@ func (h *Handler) target(r *http.Request) (ops.Operation, error) {
 
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error {
 	var tooLarge *http.MaxBytesError
-	switch err := h.bodies.read(w, r, into, MaxBody); {
+	var screened *screenedError
+	switch err := h.bodies.read(w, r, into, MaxBody, h.authenticator); {
 	case err == nil:
 		return nil
+	case errors.As(err, &screened):
+		return err
 	case errors.As(err, &tooLarge):
 		return kms.Errorf(kms.RequestEntityTooLargeException, "The request body is larger than %d bytes.", MaxBody)
 	case errors.Is(err, errTurn):
@@ -205,8 +214,29 @@ func (h *Handler) release(buffer *bytes.Buffer) {
 // Healthy says why the server is not healthy, as GET /healthz without a Region finds it.
 func (h *Handler) Healthy(ctx context.Context) error { return h.checkup.result(ctx, h.service.Health) }
 
+// ailing are the Regions whose own tokens do not answer.
+func (h *Handler) ailing(ctx context.Context) (regions []string) {
+	all := h.service.RegionsWithTokens()
+	problems := make([]error, len(all))
+	var asked sync.WaitGroup
+	for i, region := range all {
+		asked.Go(func() {
+			problems[i] = h.regions.of(region).within(ctx, func(ctx context.Context) error { return h.service.RegionHealth(ctx, region) }, regionPatience)
+		})
+	}
+	asked.Wait()
+	for i, err := range problems {
+		if err != nil {
+			h.log.Warn("unhealthy", "region", all[i], "error", err)
+			regions = append(regions, all[i])
+		}
+	}
+	return regions
+}
+
 // health answers load balancers: 200 while the token and the store answer, else 503. With the parameter
-// region it is about a Region, which may have tokens of its own.
+// region it is about a Region, which may have tokens of its own; without it the body names those Regions
+// whose own tokens do not answer, while the others are served.
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	status, text := http.StatusOK, "ok\n"
 	region := r.URL.Query().Get("region")
@@ -219,6 +249,10 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	} else if err := checkup.result(r.Context(), check); err != nil {
 		h.log.Warn("unhealthy", "region", region, "error", err)
 		status, text = http.StatusServiceUnavailable, "unavailable\n"
+	} else if region == "" {
+		for _, ailing := range h.ailing(r.Context()) {
+			text += ailing + " unavailable\n"
+		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)

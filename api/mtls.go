@@ -69,10 +69,23 @@ func NewCertificates(service *ops.Service, region string, rules []CertificateRul
 	return &Certificates{rules: rules, region: region, caller: service.MappedCaller, now: service.Now, signed: signed}
 }
 
+// Screen implements Authenticator. Who has a certificate that TLS has verified passes.
+func (c *Certificates) Screen(r *http.Request) error {
+	if c.byCertificate(r) {
+		return nil
+	}
+	return c.signed.Screen(r)
+}
+
+// byCertificate says whether a request is judged by its certificate.
+func (c *Certificates) byCertificate(r *http.Request) bool {
+	return len(r.Header["Authorization"]) == 0 && r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+}
+
 // Authenticate implements Authenticator. A request that a browser sent for a web page is refused: the
 // browser adds its user's certificate to requests of any page.
 func (c *Certificates) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
-	if len(r.Header["Authorization"]) > 0 || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+	if !c.byCertificate(r) {
 		return c.signed.Authenticate(r, body)
 	}
 	if r.Header.Get("Origin") != "" {

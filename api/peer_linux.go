@@ -9,6 +9,9 @@ import (
 // peerOf names the user at the other end of a unix socket, as the kernel knows it: "uid:" and a number.
 // It is empty for other connections.
 func peerOf(conn net.Conn) (peer string) {
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = wrapped.NetConn()
+	}
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
 		return ""

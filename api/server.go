@@ -8,6 +8,9 @@ import (
 
 const healthTimeout = 5 * time.Second
 
+// maxHeader is the most that the headers of a request may have, in bytes. The longest are session tokens.
+const maxHeader = 32 << 10
+
 // NewServer makes an HTTP server with the limits of a public endpoint. Keep-alive connections
 // outlive the idle time of every SDK's pool.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
@@ -17,7 +20,7 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

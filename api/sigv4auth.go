@@ -70,15 +70,28 @@ func refusals() map[sigv4.Kind]kms.ErrorCode {
 	}
 }
 
+// refused is an error of the verifier as AWS tells it.
+func refused(err error) error {
+	var refusal *sigv4.Error
+	if errors.As(err, &refusal) {
+		return &kms.Error{Code: refusals()[refusal.Kind], Message: refusal.Message}
+	}
+	return err
+}
+
+// Screen implements Authenticator.
+func (a *SigV4) Screen(r *http.Request) error {
+	if err := a.verifier.Screen(r); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
 // Authenticate implements Authenticator.
 func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
 	result, err := a.verifier.Verify(r, body)
-	var refusal *sigv4.Error
-	if errors.As(err, &refusal) {
-		return ops.Call{}, &kms.Error{Code: refusals()[refusal.Kind], Message: refusal.Message}
-	}
 	if err != nil {
-		return ops.Call{}, err
+		return ops.Call{}, refused(err)
 	}
 	call := ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}
 	if call.Caller.Principal.Service == "" {

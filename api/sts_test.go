@@ -181,6 +181,8 @@ func TestSTSErrors(t *testing.T) {
 // panicking is an authenticator with a fault.
 type panicking struct{}
 
+func (panicking) Screen(*http.Request) error { panic("a fault") }
+
 func (panicking) Authenticate(*http.Request, []byte) (ops.Call, error) { panic("a fault") }
 
 // TestWhichServiceIsAsked sends requests to the endpoint that could be for either service.

@@ -248,6 +248,18 @@ func (u URI) PIN() (PIN, error) {
 	return NewPIN(string(pin)), nil
 }
 
+// PINFile is the path of the file that PIN reads; empty if it reads none.
+func (u URI) PINFile() string {
+	if strings.HasPrefix(u.PINSource, "env:") || strings.HasPrefix(u.PINSource, "|") {
+		return ""
+	}
+	return pinPath(u.PINSource)
+}
+
+func pinPath(source string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(source, "file:"), "//")
+}
+
 func readPINSource(source string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(source, "env:"); ok {
 		return []byte(os.Getenv(name)), nil
@@ -255,7 +267,7 @@ func readPINSource(source string) ([]byte, error) {
 	if strings.HasPrefix(source, "|") {
 		return nil, fmt.Errorf("commands are not run")
 	}
-	path := strings.TrimPrefix(strings.TrimPrefix(source, "file:"), "//")
+	path := pinPath(source)
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,9 @@ func Open(ctx context.Context, path string, service *ops.Service, environment fu
 	return d, nil
 }
 
+// SecretFiles are the files that secrets of access keys were read from. Not for use while Follow runs.
+func (d *Directory) SecretFiles() []string { return d.secrets }
+
 // interval is how often the directory is looked at.
 const interval = 2 * time.Second
 

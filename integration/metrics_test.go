@@ -253,7 +253,7 @@ func TestMetricsWhileCallsHang(t *testing.T) {
 	if up := got.matching("kms11_token_up", `use="domain"`); got["kms11_healthy"] != 0 || len(up) != 1 || up[0] != 0 {
 		t.Errorf("healthy %v, up %v", got["kms11_healthy"], up)
 	}
-	wantHealth(t, server, "", http.StatusServiceUnavailable)
+	wantHealth(t, server, "", http.StatusServiceUnavailable, "unavailable\n")
 	report := status(t, server)
 	if report.Healthy || report.Problem == "" || len(report.Tokens) != 1 || report.Tokens[0].Up || report.Tokens[0].Hanging == 0 || report.Tokens[0].Cause == "" {
 		t.Errorf("kms11 status says %+v", report)

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -134,9 +135,9 @@ func TestRegionToken(t *testing.T) {
 		status.Regions[0].Region != secondRegion || !status.Regions[0].Healthy || status.Regions[0].Domain == status.Domain {
 		t.Errorf("kms11 status left with %d, %v:\n%s", code, err, output)
 	}
-	wantHealth(t, server.Server, secondRegion, http.StatusOK)
-	wantHealth(t, server.Server, kms11test.Region, http.StatusOK)
-	wantHealth(t, server.Server, "us-west-2", http.StatusNotFound)
+	wantHealth(t, server.Server, secondRegion, http.StatusOK, "ok\n")
+	wantHealth(t, server.Server, kms11test.Region, http.StatusOK, "ok\n")
+	wantHealth(t, server.Server, "us-west-2", http.StatusNotFound, "not served\n")
 	server.Kill(t)
 	server.Restart(t)
 	here = server.Client(t)
@@ -163,8 +164,8 @@ func TestRegionToken(t *testing.T) {
 	_, err := there.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blobs[1]})
 	wantError[*types.KeyUnavailableException](t, err, "The request was rejected because the specified KMS key was not available. You can retry the request.")
 	must(here.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blobs[1]}))(t)
-	wantHealth(t, server.Server, "", http.StatusOK)
-	wantHealth(t, server.Server, secondRegion, http.StatusServiceUnavailable)
+	wantHealth(t, server.Server, secondRegion, http.StatusServiceUnavailable, "unavailable\n")
+	wantHealth(t, server.Server, "", http.StatusOK, "ok\n"+secondRegion+" unavailable\n")
 	if output, code := kms11test.Command(t, "status", "--data", server.Dir); code == 0 || !strings.Contains(output, secondRegion) {
 		t.Errorf("kms11 status left with %d:\n%s", code, output)
 	}
@@ -174,17 +175,19 @@ func TestRegionToken(t *testing.T) {
 	here = server.Client(t)
 	there = in(here, secondRegion)
 	check()
+	wantHealth(t, server.Server, secondRegion, http.StatusOK, "ok\n")
+	wantHealth(t, server.Server, "", http.StatusOK, "ok\n")
 }
 
-func wantHealth(t *testing.T, server *kms11test.Server, region string, want int) {
+func wantHealth(t *testing.T, server *kms11test.Server, region string, want int, body string) {
 	t.Helper()
 	response, err := http.Get("http://" + server.Listen + "/healthz?region=" + region)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != want {
-		t.Errorf("the health of %q is %d, want %d", region, response.StatusCode, want)
+	if text := must(io.ReadAll(response.Body))(t); response.StatusCode != want || string(text) != body {
+		t.Errorf("the health of %q is %d %q, want %d %q", region, response.StatusCode, text, want, body)
 	}
 }
 

@@ -82,6 +82,7 @@ var denials = map[policy.Effect]string{
 	policy.DeniedByIdentity: "with an explicit deny in an identity-based policy",
 	policy.DeniedByBoundary: "with an explicit deny in a permissions boundary",
 	policy.DeniedBySession:  "with an explicit deny in a session policy",
+	policy.TooCostly:        "because the policies that apply take too much work to evaluate for this request", // kms11's own
 	policy.NoResourceAllow:  "because no resource-based policy allows the %s action",
 	policy.NoIdentityAllow:  "because no identity-based policy allows the %s action",
 	policy.NoBoundaryAllow:  "because no permissions boundary allows the %s action",

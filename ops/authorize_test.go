@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kms11/kms11/kms"
@@ -43,6 +44,29 @@ const (
 		`"StringEquals":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}","kms:EncryptionContext:tenant":["blue","green"]}}},` +
 		`{"Effect":"Deny","Action":"kms:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`
 )
+
+// TestCostlyPolicy: a request whose values would keep a policy's wildcards busy for minutes is denied, to
+// whom a grant would allow it too. Others are decided as ever.
+func TestCostlyPolicy(t *testing.T) {
+	h := newHarness(t)
+	h.users(account, "alice")
+	key := h.createKey(nil)
+	costly := `{"Version":"2012-10-17","Statement":[{` + delegated + `},{"Effect":"Deny","Principal":"*","Action":"kms:Encrypt","Resource":"*","Condition":{"StringLike":{"kms:EncryptionContext:a":["` +
+		strings.Repeat(`*a?b*","`, 3000) + `*a?b*"]}}}]}`
+	h.must("PutKeyPolicy", kms.PutKeyPolicyRequest{KeyId: key.KeyId, Policy: costly})
+	alice := h.userCall(account, "alice")
+	h.grant(in{"KeyId": key.KeyId, "GranteePrincipal": alice.Caller.Principal.ARN, "Operations": []string{"Encrypt"}})
+	request := func(value string) in {
+		return in{"KeyId": key.Arn, "Plaintext": []byte("x"), "EncryptionContext": in{"a": value}}
+	}
+	for _, call := range []*Call{h.call(account), alice} {
+		h.wantAllowed(call, "Encrypt", request(strings.Repeat("a", 200)))
+		h.wantDenied(call, "Encrypt", request("acb"))
+		_, err := h.invokeAs(call, "Encrypt", request(strings.Repeat("a", 500_000)))
+		wantError(t, err, kms.AccessDeniedException, "User: "+call.Caller.Principal.ARN+" is not authorized to perform: kms:Encrypt on resource: "+key.Arn+
+			" because the policies that apply take too much work to evaluate for this request")
+	}
+}
 
 // TestAuthorisingAllocatesNothing: neither by the default policy nor by one with typical conditions.
 func TestAuthorisingAllocatesNothing(t *testing.T) {

@@ -114,7 +114,8 @@ func eachPair(pairs map[string]string, do func(key, value string)) {
 }
 
 func contextValue(q *question, part string) policy.Values {
-	return foldedValue(part, encryptionContext(q), eachPair)
+	pairs := encryptionContext(q) // which may be of any number, unlike tags
+	return foldedValue(part, pairs, eachPair).After(len(pairs))
 }
 
 func contextKeys(q *question, _ string) policy.Values {

@@ -509,7 +509,7 @@ func (h *storeHarness) erase(key string) {
 func TestProxyFaultsAreAllThere(t *testing.T) {
 	for _, name := range []ProxyFault{"ValidationException", "InvalidStateException", "InvalidCiphertextException", "InvalidKeyUsageException",
 		"AuthenticationFailedException", "AccessDeniedException", "KeyNotFoundException", "InvalidUriPathException", "ThrottlingException",
-		"UnsupportedOperationException", "DependencyTimeoutException", "InternalException", ProxyTimeout, ProxyTLS, ProxyUnreachable, ProxyMalformed, ProxyUnhealthy} {
+		"UnsupportedOperationException", "DependencyTimeoutException", "InternalException", ProxyTimeout, ProxyTLS, ProxyUnreachable, ProxyForbidden, ProxyMalformed, ProxyUnhealthy} {
 		if row, ok := proxyFaults[name]; !ok || row.text == "" || row.management == "" || row.createKey == "" || row.connection == "" {
 			t.Errorf("%s has no complete row", name)
 		}

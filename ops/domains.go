@@ -138,6 +138,11 @@ func (s *Service) HasTokens(region string) bool {
 	return own
 }
 
+// RegionsWithTokens are the Regions that have tokens of their own, in the order of their names.
+func (s *Service) RegionsWithTokens() []string {
+	return slices.Sorted(maps.Keys(s.domains.Load().byRegion))
+}
+
 // RegionHealth asks the tokens of a Region whether they answer, and the store, which every Region needs.
 func (s *Service) RegionHealth(ctx context.Context, region string) error {
 	if err := s.Health(ctx); err != nil {
@@ -153,7 +158,7 @@ func (s *Service) RegionHealth(ctx context.Context, region string) error {
 // Regions says how the Regions are that have tokens of their own, in the order of their names.
 func (s *Service) Regions(ctx context.Context) []RegionStatus {
 	var all []RegionStatus
-	for _, region := range slices.Sorted(maps.Keys(s.domains.Load().byRegion)) {
+	for _, region := range s.RegionsWithTokens() {
 		status := RegionStatus{Region: region}
 		d, err := s.domainIn(region)
 		if err == nil {

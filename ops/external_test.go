@@ -175,6 +175,8 @@ func TestProxyFaults(t *testing.T) {
 			"AWS KMS rejected the request because the external key store proxy did not respond in time. Retry the request. If you see this error repeatedly, report it to your external key store proxy administrator."},
 		ProxyTLS: {kms.XksProxyInvalidConfigurationException, invalidState, "XKS_PROXY_INVALID_TLS_CONFIGURATION",
 			"AWS KMS cannot establish a TLS connection to the external key store proxy. Verify the TLS configuration, including its certificate."},
+		ProxyForbidden: {kms.XksProxyInvalidConfigurationException, invalidState, "XKS_PROXY_INVALID_CONFIGURATION",
+			"The external key store proxy is at an address that this server does not connect to. Verify the endpoint URI of your external key store."},
 		ProxyUnreachable: {kms.XksProxyUriUnreachableException, invalidState, "XKS_PROXY_NOT_REACHABLE",
 			"AWS KMS cannot communicate with the external key store proxy. This might be a transient network issue. If you see this error repeatedly, verify that your external key store proxy is active and is connected to the network, and that its endpoint URI is correct in your external key store."},
 	} {

@@ -71,6 +71,7 @@ const (
 	ProxyTimeout     ProxyFault = "timeout"     // no answer in time
 	ProxyTLS         ProxyFault = "TLS"         // no TLS session
 	ProxyUnreachable ProxyFault = "unreachable" // no TCP connection
+	ProxyForbidden   ProxyFault = "forbidden"   // an address that is not connected to
 	ProxyMalformed   ProxyFault = "malformed"   // an answer that nobody can interpret
 	ProxyUnhealthy   ProxyFault = "unhealthy"   // none of its key managers works
 )
@@ -115,6 +116,9 @@ const (
 	proxyTextDenied      = "The external key store proxy denied access to the operation. Verify that the user and the external key are both authorized for this operation, and try the request again."
 )
 
+// proxyTextForbidden is kms11's own: AWS KMS reaches proxies on the public Internet or in a VPC only.
+const proxyTextForbidden = "The external key store proxy is at an address that this server does not connect to. Verify the endpoint URI of your external key store."
+
 // proxyFaults is the table of all faults. Where AWS does not say what becomes of an error that a proxy
 // must not send for the operation, it is a response that cannot be interpreted. Nothing writes to it.
 var proxyFaults = map[ProxyFault]proxyFault{
@@ -134,6 +138,7 @@ var proxyFaults = map[ProxyFault]proxyFault{
 	ProxyTimeout:     {proxyTextTimeout, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyTimedOut},
 	ProxyTLS:         {proxyTextTLS, kms.XksProxyInvalidConfigurationException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidTlsConfiguration},
 	ProxyUnreachable: {proxyTextUnreachable, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyNotReachable},
+	ProxyForbidden:   {proxyTextForbidden, kms.XksProxyInvalidConfigurationException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidConfiguration},
 	ProxyMalformed:   {proxyTextResponse, kms.XksProxyInvalidResponseException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidResponse},
 	ProxyUnhealthy:   {proxyTextUnhealthy, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyNotReachable},
 }

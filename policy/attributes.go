@@ -37,6 +37,7 @@ type Values struct {
 	one     string
 	many    []string
 	present bool
+	passed  int
 }
 
 // One is the value of a single-valued key.
@@ -48,6 +49,12 @@ func OneOf(value string) Values { return Values{one: value, present: value != ""
 // Many are the values of a key that AWS calls multivalued. None of them is the same as an absent
 // key. The list is not kept beyond the decision.
 func Many(values []string) Values { return Values{many: values, present: len(values) > 0} }
+
+// After notes how many others were passed by to find the values, where that may be many: it is work too.
+func (v Values) After(others int) Values {
+	v.passed = comparing * others
+	return v
+}
 
 // Present reports whether there is a value.
 func (v Values) Present() bool { return v.present }

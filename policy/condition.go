@@ -82,6 +82,9 @@ func parseOperator(name string) (condition, error) {
 // ForAllValues and what ends in IfExists, and nothing else (IAM User Guide, "Condition operators"
 // and "Set operators for multivalued context keys").
 func (c *condition) met(r *Request, from Kind) bool {
+	if r.spent.exhausted() {
+		return false
+	}
 	values := r.lookup(c.key, from)
 	if c.operator.match == nil { // Null: true wants the key to be absent
 		for i := range c.operands {
@@ -97,6 +100,9 @@ func (c *condition) met(r *Request, from Kind) bool {
 	// One value is enough for ForAnyValue, and for a positive operator without a quantifier.
 	enough := c.quantifier == forAny || c.quantifier == plain && !c.operator.negated
 	for i := range values.len() {
+		if r.spent.exhausted() {
+			return false
+		}
 		if c.meets(r, from, values.at(i)) == enough {
 			return enough
 		}
@@ -106,9 +112,20 @@ func (c *condition) met(r *Request, from Kind) bool {
 
 // meets reports whether one value of a request meets the condition: it matches a value of the
 // policy, or with a negated operator none of them.
-func (c *condition) meets(r *Request, from Kind, value string) bool {
+func (c *condition) meets(r *Request, from Kind, text string) bool {
+	v := &r.value
+	v.text = text
+	if c.operator.read != nil {
+		if r.spent.add(reading + len(text)); !c.operator.read(text, v) {
+			return c.operator.negated
+		}
+	}
 	for i := range c.operands {
-		if c.operator.match(&c.operands[i], r, from, value) {
+		r.spent.add(comparing)
+		if r.spent.exhausted() {
+			return false
+		}
+		if c.operator.match(&c.operands[i], r, from, v) {
 			return !c.operator.negated
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
-// Request is what is asked: one action on one resource.
+// Request is what is asked: one action on one resource. Not for concurrent use: a decision counts its work
+// in it.
 type Request struct {
 	Principal Principal
 	Action    string // "kms:Encrypt"
@@ -8,13 +9,18 @@ type Request struct {
 	Owner     string // the account that owns the resource
 	// Attributes are the values of condition keys; nil: the request has none.
 	Attributes Attributes
+
+	spent work
+	value value // of the condition that is looked at: space that needs no allocation
 }
 
 func (r *Request) lookup(key *Key, from Kind) Values {
 	if r.Attributes == nil {
 		return Values{}
 	}
-	return r.Attributes.Lookup(key, from)
+	values := r.Attributes.Lookup(key, from)
+	r.spent.add(lookingUp + collecting*len(values.many) + values.passed)
+	return values
 }
 
 // Kind is what a policy is attached to.
@@ -47,6 +53,9 @@ const (
 	DeniedByIdentity
 	DeniedByBoundary
 	DeniedBySession
+	// TooCostly: the policies together with the request's values would have taken too much work. Nothing is
+	// allowed then, by a grant neither.
+	TooCostly
 	// Implicit denies: that kind of policy would have had to allow the action and does not.
 	NoResourceAllow
 	NoIdentityAllow
@@ -90,6 +99,15 @@ type Decision struct {
 // the resource the identity policies and their bounds alone decide. The account's root user needs no
 // identity policy; a service has none and is allowed by the resource's policy or not at all.
 func Evaluate(r *Request, p Policies) Decision {
+	r.spent = 0
+	d := r.decide(p)
+	if r.spent.exhausted() {
+		return Decision{Effect: TooCostly, By: nobody}
+	}
+	return d
+}
+
+func (r *Request) decide(p Policies) Decision {
 	d := Decision{By: nobody}
 	identity := r.consult(p.Identity, Identity, &d)
 	boundary, session := r.bounds(p, &d)

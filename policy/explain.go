@@ -18,14 +18,19 @@ type Step struct {
 }
 
 // Explain goes through all statements of the policies, as Evaluate does not, and says of each
-// whether it applies to the request. It is for people and costs accordingly.
+// whether it applies to the request. It is for people and costs accordingly. A statement that would take
+// too much work by itself does not apply.
 func Explain(r *Request, p Policies) []Step {
 	var steps []Step
 	add := func(kind Kind, documents ...*Document) {
 		for place, document := range documents {
 			for i := range document.statements {
 				s := &document.statements[i]
+				r.spent = 0
 				why := s.objection(r, kind)
+				if r.spent.exhausted() {
+					why = "it would take too much work to evaluate"
+				}
 				steps = append(steps, Step{
 					Kind: kind, Document: place, Name: document.Name, Statement: i, Sid: s.sid,
 					Deny: s.deny, Applies: why == "", Why: why,

@@ -54,6 +54,9 @@ func FuzzParse(f *testing.F) {
 				allowed[step.Kind] = allowed[step.Kind] || step.Applies && !step.Deny
 			}
 			e := Evaluate(r, p).Effect
+			if e == TooCostly {
+				continue
+			}
 			if denied != (e != Allowed && !e.Implicit()) {
 				t.Fatalf("effect %d, but a deny applies: %v", e, denied)
 			}
@@ -92,7 +95,7 @@ func FuzzMatches(f *testing.F) {
 			pattern = asciiLower(pattern)
 		}
 		want := defined([]rune(pattern), []rune(name), fold, map[[2]int]bool{})
-		if got := matches(compilePattern(pattern, true), name, fold); got != want {
+		if got := matches(compilePattern(pattern, true), name, fold, new(work)); got != want {
 			t.Fatalf("matches(%q, %q, %v) = %v", pattern, name, fold, got)
 		}
 	})

@@ -41,8 +41,9 @@ func Acts(r *Request, named string, p Policies) bool {
 		return true
 	case toRole:
 		var d Decision
+		r.spent = 0
 		boundary, session := r.bounds(p, &d)
-		return d.Effect == Allowed && boundary && session
+		return d.Effect == Allowed && boundary && session && !r.spent.exhausted()
 	case toAccount:
 		return Evaluate(r, p).Effect == Allowed
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // operator is a condition operator: how its values are read and when one of them matches a value
@@ -17,7 +18,10 @@ type operator struct {
 	// negated operators are met by a value that matches none of the policy's.
 	negated bool
 	compile func(v scalar, variables bool) (operand, error)
-	match   func(o *operand, r *Request, from Kind, value string) bool
+	// read reads a value of the request, once for all values of the policy. If it is not ok, none of them
+	// matches it. nil: match takes the text as it is.
+	read  func(text string, v *value) (ok bool)
+	match func(o *operand, r *Request, from Kind, v *value) bool
 }
 
 // operand is a value of a condition, read as its operator reads it.
@@ -30,44 +34,54 @@ type operand struct {
 	subnet netip.Prefix
 }
 
+// value is a value of a request, read as its operator reads it.
+type value struct {
+	text    string
+	number  float64
+	when    time.Time
+	flag    bool
+	binary  []byte
+	address netip.Addr
+}
+
 // null is the one operator that looks at presence only.
 const null = "null"
 
 // operators are all condition operators by their names in lower case. Nothing writes to it.
 var operators = map[string]operator{
-	"stringequals":              {"StringEquals", false, literal, equal},
-	"stringnotequals":           {"StringNotEquals", true, literal, equal},
-	"stringequalsignorecase":    {"StringEqualsIgnoreCase", false, literal, equalIgnoringCase},
-	"stringnotequalsignorecase": {"StringNotEqualsIgnoreCase", true, literal, equalIgnoringCase},
-	"stringlike":                {"StringLike", false, wildcard, like},
-	"stringnotlike":             {"StringNotLike", true, wildcard, like},
+	"stringequals":              {"StringEquals", false, literal, nil, equal},
+	"stringnotequals":           {"StringNotEquals", true, literal, nil, equal},
+	"stringequalsignorecase":    {"StringEqualsIgnoreCase", false, literal, nil, equalIgnoringCase},
+	"stringnotequalsignorecase": {"StringNotEqualsIgnoreCase", true, literal, nil, equalIgnoringCase},
+	"stringlike":                {"StringLike", false, wildcard, nil, like},
+	"stringnotlike":             {"StringNotLike", true, wildcard, nil, like},
 
-	"numericequals":            {"NumericEquals", false, numeric, comparison(0)},
-	"numericnotequals":         {"NumericNotEquals", true, numeric, comparison(0)},
-	"numericlessthan":          {"NumericLessThan", false, numeric, comparison(-1)},
-	"numericlessthanequals":    {"NumericLessThanEquals", false, numeric, comparison(-1, 0)},
-	"numericgreaterthan":       {"NumericGreaterThan", false, numeric, comparison(1)},
-	"numericgreaterthanequals": {"NumericGreaterThanEquals", false, numeric, comparison(0, 1)},
+	"numericequals":            {"NumericEquals", false, numeric, readNumber, comparison(0)},
+	"numericnotequals":         {"NumericNotEquals", true, numeric, readNumber, comparison(0)},
+	"numericlessthan":          {"NumericLessThan", false, numeric, readNumber, comparison(-1)},
+	"numericlessthanequals":    {"NumericLessThanEquals", false, numeric, readNumber, comparison(-1, 0)},
+	"numericgreaterthan":       {"NumericGreaterThan", false, numeric, readNumber, comparison(1)},
+	"numericgreaterthanequals": {"NumericGreaterThanEquals", false, numeric, readNumber, comparison(0, 1)},
 
-	"dateequals":            {"DateEquals", false, date, chronology(0)},
-	"datenotequals":         {"DateNotEquals", true, date, chronology(0)},
-	"datelessthan":          {"DateLessThan", false, date, chronology(-1)},
-	"datelessthanequals":    {"DateLessThanEquals", false, date, chronology(-1, 0)},
-	"dategreaterthan":       {"DateGreaterThan", false, date, chronology(1)},
-	"dategreaterthanequals": {"DateGreaterThanEquals", false, date, chronology(0, 1)},
+	"dateequals":            {"DateEquals", false, date, readDate, chronology(0)},
+	"datenotequals":         {"DateNotEquals", true, date, readDate, chronology(0)},
+	"datelessthan":          {"DateLessThan", false, date, readDate, chronology(-1)},
+	"datelessthanequals":    {"DateLessThanEquals", false, date, readDate, chronology(-1, 0)},
+	"dategreaterthan":       {"DateGreaterThan", false, date, readDate, chronology(1)},
+	"dategreaterthanequals": {"DateGreaterThanEquals", false, date, readDate, chronology(0, 1)},
 
-	"bool":         {"Bool", false, boolean, sameBoolean},
-	"binaryequals": {"BinaryEquals", false, binary, sameBinary},
+	"bool":         {"Bool", false, boolean, readBoolean, sameBoolean},
+	"binaryequals": {"BinaryEquals", false, binary, readBinary, sameBinary},
 
-	"ipaddress":    {"IpAddress", false, subnet, inSubnet},
-	"notipaddress": {"NotIpAddress", true, subnet, inSubnet},
+	"ipaddress":    {"IpAddress", false, subnet, readAddress, inSubnet},
+	"notipaddress": {"NotIpAddress", true, subnet, readAddress, inSubnet},
 
-	"arnequals":    {"ArnEquals", false, wildcard, likeARN},
-	"arnlike":      {"ArnLike", false, wildcard, likeARN},
-	"arnnotequals": {"ArnNotEquals", true, wildcard, likeARN},
-	"arnnotlike":   {"ArnNotLike", true, wildcard, likeARN},
+	"arnequals":    {"ArnEquals", false, wildcard, nil, likeARN},
+	"arnlike":      {"ArnLike", false, wildcard, nil, likeARN},
+	"arnnotequals": {"ArnNotEquals", true, wildcard, nil, likeARN},
+	"arnnotlike":   {"ArnNotLike", true, wildcard, nil, likeARN},
 
-	null: {"Null", false, boolean, nil},
+	null: {"Null", false, boolean, nil, nil},
 }
 
 // scalar is a condition value: AWS allows strings, numbers and booleans, and reads "true" as true
@@ -95,44 +109,47 @@ func wildcard(v scalar, variables bool) (operand, error) {
 	return operand{text: t}, err
 }
 
-func equal(o *operand, r *Request, from Kind, value string) bool {
+func equal(o *operand, r *Request, from Kind, v *value) bool {
 	var space [variableSpace]byte
-	want, ok := o.text.resolve(r, from, space[:0])
-	return ok && string(want) == value
+	want, ok := o.text.resolve(r, from, len(v.text), space[:0])
+	return ok && string(want) == v.text
 }
 
-func equalIgnoringCase(o *operand, r *Request, from Kind, value string) bool {
+func equalIgnoringCase(o *operand, r *Request, from Kind, v *value) bool {
 	var space [variableSpace]byte
-	want, ok := o.text.resolve(r, from, space[:0])
-	return ok && equalFold(want, value)
+	// Of the same letter one form may take more bytes than another.
+	want, ok := o.text.resolve(r, from, utf8.UTFMax*len(v.text), space[:0])
+	r.spent.add(len(v.text))
+	return ok && equalFold(want, v.text)
 }
 
-func like(o *operand, r *Request, from Kind, value string) bool {
+func like(o *operand, r *Request, from Kind, v *value) bool {
 	var space [variableSpace]byte
-	pattern, ok := o.text.resolve(r, from, space[:0])
-	return ok && matches(pattern, value, false)
+	pattern, ok := o.text.resolve(r, from, len(v.text), space[:0])
+	return ok && matches(pattern, v.text, false, &r.spent)
 }
 
 // likeARN compares two ARNs field by field: a wildcard does not reach over a colon, except in the
 // last field. ArnEquals and ArnLike are the same. A lone * is any ARN.
-func likeARN(o *operand, r *Request, from Kind, value string) bool {
+func likeARN(o *operand, r *Request, from Kind, v *value) bool {
 	var space [variableSpace]byte
-	pattern, ok := o.text.resolve(r, from, space[:0])
-	if !ok || !strings.HasPrefix(value, "arn:") {
+	pattern, ok := o.text.resolve(r, from, len(v.text), space[:0])
+	if !ok || !strings.HasPrefix(v.text, "arn:") {
 		return false
 	}
+	value := v.text
 	if len(pattern) == 1 && pattern[0] == anyRun {
 		return true
 	}
 	for range arnFields - 1 {
 		field, otherFields, found := bytes.Cut(pattern, []byte(":"))
 		name, otherNames, also := strings.Cut(value, ":")
-		if !found || !also || !matches(field, name, false) {
+		if !found || !also || !matches(field, name, false, &r.spent) {
 			return false
 		}
 		pattern, value = otherFields, otherNames
 	}
-	return matches(pattern, value, false)
+	return matches(pattern, value, false, &r.spent)
 }
 
 // arnFields is the number of fields of an ARN that colons part.
@@ -157,11 +174,13 @@ func parseNumber(s string) (float64, bool) {
 
 // comparison matches a number that compares to the policy's in one of these ways: -1 less, 0 equal,
 // 1 greater.
-func comparison(ways ...int) func(*operand, *Request, Kind, string) bool {
-	return func(o *operand, _ *Request, _ Kind, value string) bool {
-		number, ok := parseNumber(value)
-		return ok && among(ways, order(number, o.number))
-	}
+func comparison(ways ...int) func(*operand, *Request, Kind, *value) bool {
+	return func(o *operand, _ *Request, _ Kind, v *value) bool { return among(ways, order(v.number, o.number)) }
+}
+
+func readNumber(text string, v *value) (ok bool) {
+	v.number, ok = parseNumber(text)
+	return ok
 }
 
 func order(a, b float64) int {
@@ -215,11 +234,13 @@ func parseDate(s string) (time.Time, bool) {
 const maxSeconds = 253_402_300_799
 
 // chronology is comparison of times.
-func chronology(ways ...int) func(*operand, *Request, Kind, string) bool {
-	return func(o *operand, _ *Request, _ Kind, value string) bool {
-		when, ok := parseDate(value)
-		return ok && among(ways, when.Compare(o.when))
-	}
+func chronology(ways ...int) func(*operand, *Request, Kind, *value) bool {
+	return func(o *operand, _ *Request, _ Kind, v *value) bool { return among(ways, v.when.Compare(o.when)) }
+}
+
+func readDate(text string, v *value) (ok bool) {
+	v.when, ok = parseDate(text)
+	return ok
 }
 
 func boolean(v scalar, _ bool) (operand, error) {
@@ -234,9 +255,11 @@ func parseBool(s string) (value, ok bool) {
 	return strings.EqualFold(s, "true"), strings.EqualFold(s, "true") || strings.EqualFold(s, "false")
 }
 
-func sameBoolean(o *operand, _ *Request, _ Kind, value string) bool {
-	flag, ok := parseBool(value)
-	return ok && flag == o.flag
+func sameBoolean(o *operand, _ *Request, _ Kind, v *value) bool { return v.flag == o.flag }
+
+func readBoolean(text string, v *value) (ok bool) {
+	v.flag, ok = parseBool(text)
+	return ok
 }
 
 func binary(v scalar, _ bool) (operand, error) {
@@ -247,9 +270,14 @@ func binary(v scalar, _ bool) (operand, error) {
 	return operand{binary: decoded}, nil
 }
 
-func sameBinary(o *operand, _ *Request, _ Kind, value string) bool {
-	decoded, err := base64.StdEncoding.DecodeString(value)
-	return err == nil && bytes.Equal(decoded, o.binary)
+func sameBinary(o *operand, _ *Request, _ Kind, v *value) bool {
+	return bytes.Equal(v.binary, o.binary)
+}
+
+func readBinary(text string, v *value) bool {
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	v.binary = decoded
+	return err == nil
 }
 
 func subnet(v scalar, _ bool) (operand, error) {
@@ -264,8 +292,11 @@ func subnet(v scalar, _ bool) (operand, error) {
 	return operand{subnet: netip.PrefixFrom(address, address.BitLen())}, nil
 }
 
-// inSubnet takes an IPv4 address that came in the form of an IPv6 one as what it is.
-func inSubnet(o *operand, _ *Request, _ Kind, value string) bool {
-	address, err := netip.ParseAddr(value)
-	return err == nil && o.subnet.Contains(address.Unmap().WithZone(""))
+func inSubnet(o *operand, _ *Request, _ Kind, v *value) bool { return o.subnet.Contains(v.address) }
+
+// readAddress takes an IPv4 address that came in the form of an IPv6 one as what it is.
+func readAddress(text string, v *value) bool {
+	address, err := netip.ParseAddr(text)
+	v.address = address.Unmap().WithZone("")
+	return err == nil
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,12 +20,6 @@ type part struct {
 	fallback string // what stands for the variable where the request has no value
 	standIn  bool   // there is a fallback
 }
-
-// The bytes that stand for wildcards in a pattern. Neither occurs in UTF-8, which JSON text is.
-const (
-	anyOne byte = 0xfe // one character
-	anyRun byte = 0xff // any run of characters
-)
 
 // textForm says how the text of an element is read.
 type textForm struct {
@@ -101,16 +96,25 @@ func compilePattern(s string, wildcards bool) []byte {
 
 // resolve gives the text's pattern for a request, in space where it has variables. It is not ok if
 // a variable has no value: then nothing matches. A variable's value is literal, wildcards in it
-// have no meaning, and a key with several values is no variable.
-func (t *text) resolve(r *Request, from Kind, space []byte) (pattern []byte, ok bool) {
+// have no meaning, and a key with several values is no variable. The pattern is not filled in further
+// than it takes to fit nothing of length bytes.
+func (t *text) resolve(r *Request, from Kind, length int, space []byte) (pattern []byte, ok bool) {
 	if t.parts == nil {
 		return t.pattern, true
 	}
+	runs := 0 // all that may stand for nothing
 	for i := range t.parts {
 		p := &t.parts[i]
+		full := len(space)-runs > length
 		if p.variable == nil {
-			space = append(space, p.pattern...)
+			if !full {
+				space = append(space, p.pattern...)
+				runs += bytes.Count(p.pattern, []byte{anyRun})
+			}
 			continue
+		}
+		if r.spent.exhausted() {
+			return nil, false
 		}
 		value, found := r.lookup(p.variable, from).single()
 		switch {
@@ -121,79 +125,16 @@ func (t *text) resolve(r *Request, from Kind, space []byte) (pattern []byte, ok 
 		case !utf8.ValidString(value):
 			return nil, false // it could hold what stands for a wildcard
 		}
-		space = append(space, value...)
+		r.spent.add(len(value) / 16)
+		if !full {
+			space = append(space, value...)
+		}
 	}
 	return space, true
 }
 
 // variableSpace is how many bytes a text with variables may resolve to without an allocation.
 const variableSpace = 256
-
-// matches reports whether name fits the pattern. With fold the letters A to Z of name count as a
-// to z. It takes time proportional to len(pattern) * len(name) at worst and allocates nothing.
-func matches(pattern []byte, name string, fold bool) bool {
-	p, n := 0, 0
-	star, mark := -1, 0 // the last run, and where what follows it is tried next
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == anyRun:
-			if p++; p == len(pattern) {
-				return true
-			}
-			if n = seek(pattern[p], name, n, fold); n < 0 {
-				return false
-			}
-			star, mark = p, n
-		case p < len(pattern) && pattern[p] == anyOne:
-			p++
-			n += width(name[n:])
-		case p < len(pattern) && pattern[p] == letter(name[n], fold):
-			p++
-			n++
-		case star >= 0:
-			mark += width(name[mark:])
-			if mark = seek(pattern[star], name, mark, fold); mark < 0 {
-				return false
-			}
-			p, n = star, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == anyRun {
-		p++
-	}
-	return p == len(pattern)
-}
-
-// seek gives the first place in name, from one on, where what begins with c could begin; negative
-// if there is none.
-func seek(c byte, name string, from int, fold bool) int {
-	if c == anyOne || c == anyRun || fold {
-		return from
-	}
-	at := strings.IndexByte(name[from:], c)
-	if at < 0 {
-		return -1
-	}
-	return from + at
-}
-
-// width is the length in bytes of the first character.
-func width(s string) int {
-	if s[0] < utf8.RuneSelf {
-		return 1
-	}
-	_, size := utf8.DecodeRuneInString(s)
-	return size
-}
-
-func letter(c byte, fold bool) byte {
-	if fold && 'A' <= c && c <= 'Z' {
-		return c - 'A' + 'a'
-	}
-	return c
-}
 
 // equalFold is strings.EqualFold that allocates for other than ASCII only.
 func equalFold(pattern []byte, name string) bool {
@@ -231,9 +172,9 @@ func (t *texts) match(r *Request, from Kind, name string, deny bool) bool {
 	}
 	var space [variableSpace]byte
 	for i := range t.list {
-		pattern, ok := t.list[i].resolve(r, from, space[:0])
+		pattern, ok := t.list[i].resolve(r, from, len(name), space[:0])
 		switch {
-		case ok && matches(pattern, name, t.fold):
+		case ok && matches(pattern, name, t.fold, &r.spent):
 			return !t.negated
 		case !ok && t.negated:
 			return deny

@@ -116,6 +116,25 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Result, error) {
 	return Result{AccessKeyID: auth.AccessKeyID, Region: auth.Region, Credential: cred}, nil
 }
 
+// Screen refuses what Verify would refuse whatever the body is, with the same error: before a body is read
+// that takes memory. What it lets pass is not verified.
+func (v *Verifier) Screen(r *http.Request) error {
+	auth, _, err := v.read(r)
+	if err != nil {
+		return err
+	}
+	cred, err := v.lookUp(r, auth.AccessKeyID)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return refuse(UnrecognizedClient, textUnrecognized)
+	case err != nil:
+		return fmt.Errorf("sigv4: look up access key: %w", err)
+	case !sameToken(r.Header["X-Amz-Security-Token"], cred.SessionToken):
+		return refuse(UnrecognizedClient, textUnrecognized)
+	}
+	return nil
+}
+
 // lookUp finds the credential that a request says it is signed with.
 func (v *Verifier) lookUp(r *http.Request, accessKeyID string) (Credential, error) {
 	tokens := r.Header["X-Amz-Security-Token"]

@@ -97,9 +97,16 @@ func TestVerifyRefusals(t *testing.T) {
 			if _, err := v.Verify(r, []byte(benchBody)); err != nil {
 				t.Fatalf("before the change: %v", err)
 			}
+			if err := v.Screen(r); err != nil {
+				t.Fatalf("screened before the change: %v", err)
+			}
 			test.change(r.Header)
 			_, err := v.Verify(r, []byte(benchBody))
 			wantRefusal(t, err, test.kind, test.text)
+			// What does not depend on the body is refused without it, in the same words.
+			if screened := v.Screen(r); test.text == mismatch && screened != nil || test.text != mismatch && fmt.Sprint(screened) != fmt.Sprint(err) {
+				t.Errorf("screened: %v", screened)
+			}
 			if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), exampleSecret) {
 				t.Error("the error shows the secret")
 			}

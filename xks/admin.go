@@ -55,8 +55,8 @@ type CredentialInfo struct {
 const maxAdminRequest = 1 << 20
 
 // AdminCommands registers the administration of a proxy on the admin socket: POST /xks/... with an
-// AdminRequest. An error is text/plain. origin says who asks, for the audit trail.
-func AdminCommands(proxy *ops.Proxy, origin func(*http.Request) ops.Origin) func(*http.ServeMux) {
+// AdminRequest. origin says who asks, for the audit trail; answer tells the outcome.
+func AdminCommands(proxy *ops.Proxy, origin func(*http.Request) ops.Origin, answer func(w http.ResponseWriter, out any, err error)) func(*http.ServeMux) {
 	return func(mux *http.ServeMux) {
 		for path, command := range adminCommands() {
 			mux.HandleFunc("POST /xks/"+path, func(w http.ResponseWriter, r *http.Request) {
@@ -64,18 +64,13 @@ func AdminCommands(proxy *ops.Proxy, origin func(*http.Request) ops.Origin) func
 				decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminRequest))
 				decoder.DisallowUnknownFields()
 				if err := decoder.Decode(&in); err != nil {
-					http.Error(w, "the request is not an XKS command of this version", http.StatusBadRequest)
+					answer(w, nil, errors.New("the request is not an XKS command of this version"))
 					return
 				}
 				out, err := proxy.Administer(origin(r), adminEvents[path], in.told(), func(call *ops.Call) (any, error) {
 					return command(r.Context(), proxy, call, &in)
 				})
-				if err != nil {
-					http.Error(w, err.Error(), http.StatusBadRequest)
-					return
-				}
-				w.Header().Set("Content-Type", "application/json")
-				_ = json.NewEncoder(w).Encode(out) // a client that has gone does not concern the server
+				answer(w, out, err)
 			})
 		}
 	}

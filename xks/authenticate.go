@@ -27,16 +27,29 @@ func (h *Handler) credential(ctx context.Context, accessKeyID string) (sigv4.Cre
 	return sigv4.Credential{Secret: secret, Value: prefix}, err
 }
 
-// authenticate verifies the signature, and that it is by an access key of the tenant. Why it is
-// refused goes to the client: the texts of package sigv4 are meant for that.
-func (e *exchange) authenticate(body []byte) error {
-	signer, err := e.handler.verifier.Verify(e.r, body)
+// refused is an error of the verifier as the specification tells it.
+func refused(err error) error {
 	var refusal *sigv4.Error
 	if errors.As(err, &refusal) {
 		return failure(AuthenticationFailedException, printable(refusal.Message))
 	}
+	return err
+}
+
+// screen refuses what authenticate would refuse whatever the body is, before one that is long is read.
+func (e *exchange) screen() error {
+	if err := e.handler.verifier.Screen(e.r); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// authenticate verifies the signature, and that it is by an access key of the tenant. Why it is
+// refused goes to the client: the texts of package sigv4 are meant for that.
+func (e *exchange) authenticate(body []byte) error {
+	signer, err := e.handler.verifier.Verify(e.r, body)
 	if err != nil {
-		return err
+		return refused(err)
 	}
 	e.signer = signer
 	if signer.Credential.Value.(string) != e.target.prefix {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ type ClientConfig struct {
 	Certificates []tls.Certificate
 	// Timeout bounds one request, connection set-up included; 0: DefaultTimeout.
 	Timeout time.Duration
+	// Allowed says to which addresses it may connect; nil: to all.
+	Allowed func(netip.Addr) bool
 	// IdleConnections is how many connections are kept; 0: 64.
 	IdleConnections int
 	// Now is the clock of signatures; nil: time.Now.

@@ -15,6 +15,9 @@ import (
 // spoken, which every proxy has to.
 func newTransport(c *ClientConfig) *http.Transport {
 	dialer := &net.Dialer{Timeout: c.Timeout}
+	if c.Allowed != nil {
+		dialer.Control = guard(c.Allowed)
+	}
 	config := &tls.Config{
 		RootCAs:            c.RootCAs,
 		Certificates:       c.Certificates,
@@ -24,6 +27,9 @@ func newTransport(c *ClientConfig) *http.Transport {
 	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, address)
+		if errors.Is(err, ErrForbidden) {
+			return nil, &dialError{ErrForbidden, err}
+		}
 		if err != nil {
 			return nil, &dialError{ErrUnreachable, err}
 		}
@@ -60,14 +66,14 @@ func newTransport(c *ClientConfig) *http.Transport {
 
 // dialError is a connection that did not come about, and at which step.
 type dialError struct {
-	kind  error // ErrUnreachable or ErrTLS
+	kind  error // ErrUnreachable, ErrForbidden or ErrTLS
 	cause error
 }
 
 func (e *dialError) Error() string   { return fmt.Sprintf("%v: %v", e.kind, e.cause) }
 func (e *dialError) Unwrap() []error { return []error{e.kind, e.cause} }
 
-// transportError says which of the four kinds an error of net/http's is; answered tells that the
+// transportError says which of the five kinds an error of net/http's is; answered tells that the
 // answer had begun. A caller's own cancellation stays what it is.
 func transportError(ctx context.Context, err error, answered bool) error {
 	var dial *dialError

@@ -161,6 +161,11 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	if err != nil {
 		return nil, err
 	}
+	if e.r.ContentLength < 0 || e.r.ContentLength > freeBody && e.r.ContentLength <= maxBody {
+		if err := e.screen(); err != nil {
+			return nil, err
+		}
+	}
 	if err := readBody(w, e.r, body); err != nil {
 		return nil, err
 	}

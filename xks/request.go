@@ -14,6 +14,7 @@ const (
 	maxPlaintext = 8192
 	maxAAD       = 8192
 	maxBody      = 64 << 10
+	freeBody     = 16 << 10 // read of whoever asks, in bytes
 )
 
 // bytesField is a member with base64. Reading it does not fail for what is not base64, so that the

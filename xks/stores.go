@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,10 +14,14 @@ import (
 )
 
 // Stores opens the proxies of external key stores, as package ops needs it. The zero value is a KMS
-// with AWS's own rules: port 443, public certificate authorities, 250 ms.
+// with AWS's own rules: port 443 on
+// the public Internet, public certificate authorities, 250 ms.
 type Stores struct {
 	// Ports lets an endpoint have a port.
 	Ports bool
+	// Networks are where proxies may be. None: on the public Internet, and with Ports or RootCAs in private
+	// networks too, but never on this machine, on its link or at a cloud's metadata service.
+	Networks []netip.Prefix
 	// RootCAs verify the proxies' certificates; nil: the system's.
 	RootCAs *x509.CertPool
 	// Certificates are the client's own, for proxies that want one.
@@ -57,6 +62,7 @@ func (s *Stores) Open(a ops.ProxyAddress) (ops.ExternalProxy, error) {
 		Certificates:    s.Certificates,
 		Timeout:         budget,
 		IdleConnections: inFlight,
+		Allowed:         s.allows,
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +85,7 @@ var faults = []struct {
 }{
 	{ErrTimeout, ops.ProxyTimeout},
 	{ErrTLS, ops.ProxyTLS},
+	{ErrForbidden, ops.ProxyForbidden},
 	{ErrUnreachable, ops.ProxyUnreachable},
 	{ErrMalformed, ops.ProxyMalformed},
 }

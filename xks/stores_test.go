@@ -23,6 +23,9 @@ func storeFor(t *testing.T, server *httptest.Server, s Stores) *storeProxy {
 	if s.Budget == 0 {
 		s.Budget = time.Minute
 	}
+	if s.Networks == nil {
+		s.Networks = prefixes("127.0.0.0/8", "::1/128")
+	}
 	if server.Certificate() != nil && s.RootCAs == nil {
 		s.RootCAs = x509.NewCertPool()
 		s.RootCAs.AddCert(server.Certificate())

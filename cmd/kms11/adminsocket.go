@@ -53,17 +53,21 @@ func postAdmin(c *cli.Context, path string, request, answer any) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		var fault api.AdminError
-		if err := json.NewDecoder(response.Body).Decode(&fault); err != nil {
-			return fmt.Errorf("the server answered %s", response.Status)
-		}
-		return errors.New(fault.Message)
+		return adminFault(response)
 	}
 	return json.NewDecoder(response.Body).Decode(answer)
 }
 
+// adminFault is the api.AdminError of an answer that is not 200.
+func adminFault(response *http.Response) error {
+	var fault api.AdminError
+	if err := json.NewDecoder(response.Body).Decode(&fault); err != nil {
+		return fmt.Errorf("the server answered %s", response.Status)
+	}
+	return errors.New(fault.Message)
+}
+
 // printAdmin sends a request to the running server and prints what it answers, if that says anything.
-// An error is answered as text.
 func printAdmin(c *cli.Context, path string, request any) error {
 	config, err := settings(c)
 	if err != nil {
@@ -74,14 +78,14 @@ func printAdmin(c *cli.Context, path string, request any) error {
 		return err
 	}
 	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return adminFault(response)
+	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAdminAnswer))
 	if err != nil {
 		return err
 	}
 	answer = bytes.TrimSpace(answer)
-	if response.StatusCode != http.StatusOK {
-		return errors.New(string(answer))
-	}
 	if string(answer) == "{}" {
 		return nil
 	}

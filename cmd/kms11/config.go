@@ -64,7 +64,7 @@ type Config struct {
 	// PairsAhead is the number of RSA pairs generated ahead for each use and size that was asked for;
 	// 0 means 2, a negative number none.
 	PairsAhead int `yaml:"pairsahead"`
-	// Limits bounds hanging calls and leaks of the tokens' libraries.
+	// Limits bounds hanging calls and leaks of the tokens' libraries, and connections.
 	Limits LimitsConfig `yaml:"limits"`
 	// Attestation names the roots of the enclaves that may be a request's Recipient.
 	Attestation AttestationConfig `yaml:"attestation"`
@@ -239,8 +239,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("config: sessions is at most %d", maxSessions)
 	case c.PairsAhead > maxPairsAhead:
 		return fmt.Errorf("config: pairsahead is at most %d", maxPairsAhead)
-	case c.Limits.Call < 0 || c.Limits.Pair < 0 || c.Limits.Leak < 0:
-		return errors.New("config: limits.call, limits.pair and limits.leak are not negative")
+	case c.Limits.Call < 0 || c.Limits.Pair < 0 || c.Limits.Leak < 0 || c.Limits.Connections < 0:
+		return errors.New("config: limits.call, limits.pair, limits.leak and limits.connections are not negative")
 	case c.Sessions < 0 || c.Handles < 0 || c.Run.Messages < 0 || c.Run.Seconds < 0:
 		return errors.New("config: sessions, handles, run.messages and run.seconds are not negative")
 	}

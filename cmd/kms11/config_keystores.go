@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"regexp"
 	"time"
@@ -37,11 +38,14 @@ type ClusterConfig struct {
 	TrustAnchor string `yaml:"trustanchor"`
 }
 
-// ExternalConfig is for proxies that are not as AWS wants them: on a port, with a certificate of a
-// private authority, or asking for a client certificate.
+// ExternalConfig is for proxies that are not as AWS wants them: on a port, in a network of one's own, with
+// a certificate of a private authority, or asking for a client certificate.
 type ExternalConfig struct {
 	// Ports lets an XksProxyUriEndpoint have a port.
 	Ports bool `yaml:"ports"`
+	// Networks are the addresses and ranges (CIDR) at which proxies may be. None: those of the public
+	// Internet, and with Ports or CA the machine itself and private networks too; never link-local and the like.
+	Networks []string `yaml:"networks"`
 	// CA is a PEM file of the roots that proxies' certificates come from; none: the system's.
 	CA string `yaml:"ca"`
 	// Certificate and Key are PEM files: the client certificate for proxies that want one, and its key.
@@ -80,6 +84,9 @@ func (c *KeyStoresConfig) check() error {
 		}
 		ids[cluster.ID], tokens[uri.String()] = true, true
 	}
+	if _, err := c.External.networks(); err != nil {
+		return fmt.Errorf("config: keystores.external.networks: %w", err)
+	}
 	switch e := c.External; {
 	case (e.Certificate == "") != (e.Key == ""):
 		return errors.New("config: keystores.external needs both certificate and key, or neither")
@@ -89,6 +96,21 @@ func (c *KeyStoresConfig) check() error {
 		return errors.New("config: keystores.external.inflight is not negative")
 	}
 	return nil
+}
+
+func (c *ExternalConfig) networks() (networks []netip.Prefix, err error) {
+	for _, text := range c.Networks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil || address.Zone() != "" {
+				return nil, fmt.Errorf("%q is neither an address nor a range in CIDR form", text)
+			}
+			network = netip.PrefixFrom(address, address.BitLen())
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // openKeyStores reads the files that the settings name.
@@ -107,7 +129,11 @@ func (b *backend) openKeyStores(c Config, log *slog.Logger) error {
 		b.clusters = append(b.clusters, cluster)
 	}
 	e := c.KeyStores.External
-	stores := &xks.Stores{Ports: e.Ports, Budget: time.Duration(e.Budget) * time.Millisecond, InFlight: e.InFlight, Logger: log}
+	networks, err := e.networks()
+	if err != nil {
+		return fmt.Errorf("external.networks: %w", err)
+	}
+	stores := &xks.Stores{Ports: e.Ports, Networks: networks, Budget: time.Duration(e.Budget) * time.Millisecond, InFlight: e.InFlight, Logger: log}
 	if e.CA != "" {
 		text, err := os.ReadFile(e.CA)
 		if err != nil {

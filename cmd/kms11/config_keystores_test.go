@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,13 +15,13 @@ import (
 const aCluster = "cluster-aaaaaaaaaaa"
 
 func TestConfigKeyStores(t *testing.T) {
-	config, err := loadConfig(writeConfig(t, "keystores:\n  clusters:\n    - {id: "+aCluster+", token: 'pkcs11:token=a?module-path=/m.so', trustanchor: a.pem}\n  external: {ports: true, budget: 100}\n"), environment(nil))
+	config, err := loadConfig(writeConfig(t, "keystores:\n  clusters:\n    - {id: "+aCluster+", token: 'pkcs11:token=a?module-path=/m.so', trustanchor: a.pem}\n  external: {ports: true, budget: 100, networks: [10.0.0.0/8, '::1']}\n"), environment(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := KeyStoresConfig{
 		Clusters: []ClusterConfig{{aCluster, "pkcs11:token=a?module-path=/m.so", "a.pem"}},
-		External: ExternalConfig{Ports: true, Budget: 100},
+		External: ExternalConfig{Ports: true, Budget: 100, Networks: []string{"10.0.0.0/8", "::1"}},
 	}
 	if !reflect.DeepEqual(config.KeyStores, want) || config.check() != nil {
 		t.Errorf("got %+v, %v", config.KeyStores, config.check())
@@ -49,6 +50,8 @@ func TestConfigKeyStores(t *testing.T) {
 		},
 		"half a pair":    func(c *KeyStoresConfig) { c.External.Key = "k" },
 		"a minute":       func(c *KeyStoresConfig) { c.External.Budget = 60_001 },
+		"no network":     func(c *KeyStoresConfig) { c.External.Networks = []string{"localhost"} },
+		"a zone":         func(c *KeyStoresConfig) { c.External.Networks = []string{"fe80::1%eth0"} },
 		"less than none": func(c *KeyStoresConfig) { c.External.InFlight = -1 },
 	} {
 		c := KeyStoresConfig{Clusters: []ClusterConfig{{aCluster, "pkcs11:token=a?module-path=/m.so", ""}}}
@@ -83,12 +86,12 @@ func TestOpenKeyStores(t *testing.T) {
 		}
 	}
 	b, config := &backend{}, defaultConfig()
-	config.KeyStores = KeyStoresConfig{Clusters: []ClusterConfig{{aCluster, "pkcs11:token=a?module-path=/m.so", ""}}, External: ExternalConfig{Ports: true, InFlight: 3}}
+	config.KeyStores = KeyStoresConfig{Clusters: []ClusterConfig{{aCluster, "pkcs11:token=a?module-path=/m.so", ""}}, External: ExternalConfig{Ports: true, InFlight: 3, Networks: []string{"10.1.2.3/8", "::1"}}}
 	if err := b.openKeyStores(config, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	stores, ok := b.proxies.(*xks.Stores)
-	if !ok || !stores.AllowPorts() || stores.InFlight != 3 || len(b.clusters) != 1 || b.clusters[0].Token.URI.Token != "a" {
+	if !ok || !stores.AllowPorts() || stores.InFlight != 3 || fmt.Sprint(stores.Networks) != "[10.0.0.0/8 ::1/128]" || len(b.clusters) != 1 || b.clusters[0].Token.URI.Token != "a" {
 		t.Errorf("got %+v and %d clusters", b.proxies, len(b.clusters))
 	}
 }

@@ -27,6 +27,9 @@ func followIdentities(ctx context.Context, dir string, service *ops.Service, log
 		signal.Stop(hangUp)
 		return nil, usageError{err}
 	}
+	for _, path := range directory.SecretFiles() {
+		warnExposed([]secretFile{{"identities", path}}, log)
+	}
 	end := background(func(ctx context.Context) { directory.Follow(ctx, hangUp) })
 	return func() {
 		signal.Stop(hangUp)

@@ -64,12 +64,10 @@ func (m *measuring) serve(c Config, tlsConfig *tls.Config, log *slog.Logger) (st
 		return nil, fmt.Errorf("metrics.listen: %w", err)
 	}
 	log.Info("serving metrics", "address", listener.Addr().String(), "tls", tlsConfig != nil)
-	if tlsConfig != nil {
-		listener = tls.NewListener(listener, tlsConfig)
-	}
 	server := api.NewServer(m.Handler(), log)
+	limited := secured(listener, server, c, tlsConfig, log)
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("metrics are not served any more", "error", err)
 		}
 	}()

@@ -55,6 +55,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	if err := refuseExposed(p); err != nil {
+		return err
+	}
+	warnExposed(c.secretFiles(), log)
 	b := &backend{}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if b.attestation, err = attestation(c.Attestation); err != nil {
@@ -89,7 +93,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
-	listener, err := listen(c, tlsConfig)
+	listener, err := listen(c)
 	if err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	defer stopXKS()
-	admin, err := api.ListenAdmin(p.adminSocket, service, version, xks.AdminCommands(proxy, api.AdminOrigin))
+	admin, err := api.ListenAdmin(p.adminSocket, service, version, log, xks.AdminCommands(proxy, api.AdminOrigin, api.AnswerAdmin))
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 	if err := greet(stdout, c, p, address, created, b.made); err != nil {
 		return err
 	}
-	return serveUntil(ctx, server, listener, log)
+	return serveUntil(ctx, server, secured(listener, server, c, tlsConfig, log), log)
 }
 
 // background runs work until the function it returns is called, which waits for it to end.
@@ -190,15 +194,22 @@ func handler(c Config, service *ops.Service, measured *measuring, log *slog.Logg
 	return api.MarkDev(endpointFor(c, service, dev, dev, measured, log))
 }
 
-func listen(c Config, tlsConfig *tls.Config) (net.Listener, error) {
+func listen(c Config) (net.Listener, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("%w: choose another address with --listen", err)
 	}
-	if tlsConfig != nil {
-		return tls.NewListener(listener, tlsConfig), nil
-	}
 	return listener, nil
+}
+
+// secured is what a server serves of a listener: as many connections as the settings allow, with TLS
+// unless there are no settings for it.
+func secured(listener net.Listener, server *http.Server, c Config, tlsConfig *tls.Config, log *slog.Logger) net.Listener {
+	listener = api.LimitConnections(listener, server, c.Limits.connections(), log)
+	if tlsConfig != nil {
+		return tls.NewListener(listener, tlsConfig)
+	}
+	return listener
 }
 
 // endpoint is the URL at which clients reach an address. A listener on every address has no

@@ -112,13 +112,11 @@ func serveXKS(c Config, proxy *ops.Proxy, tlsConfig *tls.Config, meter xks.Meter
 			return fmt.Errorf("%s: %w", setting, err)
 		}
 		log.Info("serving the XKS proxy", "setting", setting, "address", listener.Addr().String(), "tls", tlsConfig != nil)
-		if tlsConfig != nil {
-			listener = tls.NewListener(listener, tlsConfig)
-		}
 		server := api.NewServer(serve, log)
 		servers = append(servers, server)
+		limited := secured(listener, server, c, tlsConfig, log)
 		go func() {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 				log.Error("the XKS proxy does not serve any more", "setting", setting, "error", err)
 			}
 		}()
