@@ -13,7 +13,7 @@ var errClosed = errors.New("closed")
 // The delays between attempts to reach a token that is down, after the first, which comes at once.
 const (
 	firstRetry = 20 * time.Millisecond
-	lastRetry  = 3 * time.Second
+	lastRetry  = time.Second
 )
 
 // grace is how long calls wait for a conn that was lost just now, before they fail at once.
