@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/ops"
 )
 
 // encode writes an operation's output as JSON; operations without output have an empty body.
@@ -39,7 +40,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string,
 	known := kms.AsError(err)
 	status := known.Code.Status()
 	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled) // the client is: no fault of the server's
-	if status >= http.StatusInternalServerError && !gone {
+	// While no request is served, anybody's would be a line in the log, maybe on the disk that is full.
+	if status >= http.StatusInternalServerError && !gone && !errors.Is(err, ops.ErrTrailStopped) {
 		h.log.Error("request failed", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
 	} else {
 		h.log.Debug("request refused", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)

@@ -225,7 +225,7 @@ func queryErrorOf(err error) queryError {
 func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	told := queryErrorOf(err)
 	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled)
-	if told.status >= http.StatusInternalServerError && !gone {
+	if told.status >= http.StatusInternalServerError && !gone && !errors.Is(err, ops.ErrTrailStopped) {
 		h.log.Error("request to STS failed", "requestId", requestID, "error", err)
 	} else {
 		h.log.Debug("request to STS refused", "requestId", requestID, "error", err)

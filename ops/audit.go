@@ -27,6 +27,10 @@ func (s *Service) identify(call *Call) {
 	}
 }
 
+// ErrTrailStopped is matched by what Auditable and Conclude say while the audit trail cannot be written.
+// The trail itself tells the log when that begins and ends.
+var ErrTrailStopped = audit.ErrStopped
+
 // Auditable says why no request can be served at the moment: there would be no record of it.
 func (s *Service) Auditable() error {
 	if s.audit == nil {
