@@ -45,12 +45,11 @@ type question struct {
 func (s *Service) ask(call *Call, action, resource, owner string, k key) *policy.Request {
 	q := &call.asked
 	q.service, q.call, q.action, q.key = s, call, action, k
-	q.Request = policy.Request{
-		Principal: call.Caller.Principal,
-		Action:    s.actions[action],
-		Resource:  resource,
-		Owner:     owner,
-	}
+	// One by one: the room that a decision works in need not be cleared.
+	q.Request.Principal = call.Caller.Principal
+	q.Request.Action = s.actions[action]
+	q.Request.Resource = resource
+	q.Request.Owner = owner
 	if q.Request.Principal.Service != "" {
 		q.Request.Principal.Account = "" // that of the call is the one it acts for
 	}

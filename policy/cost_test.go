@@ -24,6 +24,10 @@ func costly() []costlyCase {
 	for i := range many {
 		many[i] = "a b"
 	}
+	nearly := make([]string, 10_000)
+	for i := range nearly {
+		nearly[i] = strings.Repeat("a", 99) + "b"
+	}
 	long := strings.Repeat("a", 8<<10)
 	return []costlyCase{
 		{"short runs", `{"StringLike":{"kms:k":` + list("*ab*") + `}}`, one(long), false},
@@ -39,6 +43,7 @@ func costly() []costlyCase {
 		{"folded", `{"StringEqualsIgnoreCase":{"kms:k":` + list(strings.Repeat("a", 1000)) + `}}`, one(long), false},
 		{"many values", `{"ForAnyValue:StringEquals":{"kms:k":` + list("x") + `}}`, Fixed{"kms:k": many}, true},
 		{"many values, runs", `{"ForAnyValue:StringLike":{"kms:k":` + list("*x*") + `}}`, Fixed{"kms:k": many}, true},
+		{"many values that nearly fit", `{"ForAnyValue:StringLike":{"kms:k":` + list(strings.Repeat("a", 100)) + `}}`, Fixed{"kms:k": nearly}, true},
 		{"many ARNs", `{"ForAnyValue:ArnLike":{"kms:k":` + list("arn:*:*:*:*:x") + `}}`, Fixed{"kms:k": many}, true},
 		{"many dates", `{"ForAnyValue:DateEquals":{"kms:k":` + list("0") + `}}`, Fixed{"kms:k": many}, true},
 		{"many numbers", `{"ForAnyValue:NumericEquals":{"kms:k":` + list("0") + `}}`, Fixed{"kms:k": many}, true},
@@ -120,7 +125,7 @@ func TestMatchesAsDefined(t *testing.T) {
 		pattern := some(4, "a", "b", "?", "*", "é", "*"+long+"*", long+"b*")
 		name := some(6, "a", "b", "é", long, long+"b", long+"a")
 		fold := r.IntN(2) == 0
-		want := defined([]rune(pattern), []rune(name), fold, map[[2]int]bool{})
+		want := defined([]rune(pattern), []rune(name), fold)
 		if want {
 			fitting++
 		}

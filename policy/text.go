@@ -16,6 +16,7 @@ type text struct {
 // part is a run of literal bytes and wildcards, or one variable.
 type part struct {
 	pattern  []byte
+	runs     int    // how many of its bytes stand for a run
 	variable *Key   // nil: pattern counts
 	fallback string // what stands for the variable where the request has no value
 	standIn  bool   // there is a fallback
@@ -37,7 +38,8 @@ func compileText(s string, form textForm) (text, error) {
 	for s != "" {
 		before, rest, found := strings.Cut(s, "${")
 		if before != "" {
-			t.parts = append(t.parts, part{pattern: compilePattern(before, form.wildcards)})
+			pattern := compilePattern(before, form.wildcards)
+			t.parts = append(t.parts, part{pattern: pattern, runs: bytes.Count(pattern, []byte{anyRun})})
 		}
 		if !found {
 			break
@@ -109,7 +111,7 @@ func (t *text) resolve(r *Request, from Kind, length int, space []byte) (pattern
 		if p.variable == nil {
 			if !full {
 				space = append(space, p.pattern...)
-				runs += bytes.Count(p.pattern, []byte{anyRun})
+				runs += p.runs
 			}
 			continue
 		}

@@ -24,27 +24,22 @@ func Wildcard(pattern, name string) bool {
 // to len(pattern) + len(name), except where something between two runs has a ? in it (or with fold): then
 // to their product at worst, within what is left to spend.
 func matches(pattern []byte, name string, fold bool, spent *work) bool {
-	n := 0
-	for p, c := range pattern { // as prefix does, up to the first run: most texts go no further
-		switch {
-		case c == anyRun:
-			return p == len(pattern)-1 || matchesRuns(pattern[p:], name[n:], fold, spent)
-		case n == len(name):
-			return false
-		case c == anyOne:
-			n += width(name[n:])
-		case c != letter(name[n], fold):
-			return false
-		default:
-			n++
-		}
+	p, n, ok := prefix(pattern, name, fold)
+	spent.add(n)
+	switch {
+	case !ok:
+		return false
+	case p == len(pattern):
+		return n == len(name)
+	case p == len(pattern)-1:
+		return true
 	}
-	return n == len(name)
+	return matchesRuns(pattern[p:], name[n:], fold, spent)
 }
 
 // matchesRuns is matches for a pattern that begins with a run.
 func matchesRuns(pattern []byte, name string, fold bool, spent *work) bool {
-	spent.add(comparing + (len(pattern)+len(name))/16)
+	spent.add(comparing + len(pattern) + len(name)/16)
 	last := bytes.LastIndexByte(pattern, anyRun)
 	n, ok := suffix(pattern[last+1:], name, fold)
 	if !ok {
@@ -53,33 +48,47 @@ func matchesRuns(pattern []byte, name string, fold bool, spent *work) bool {
 	name = name[:n]
 	for between := pattern[:last]; len(between) > 0; {
 		between = between[1:] // behind the run
-		segment := between
-		if i := bytes.IndexByte(between, anyRun); i >= 0 {
-			segment = between[:i]
+		size, literal := 0, !fold
+		for size < len(between) && between[size] != anyRun {
+			literal = literal && between[size] != anyOne
+			size++
 		}
-		if n, ok = search(segment, name, fold, spent); !ok {
+		switch {
+		case size > len(name): // a character has at least one byte
+			return false
+		case size == 0:
+			continue
+		case literal:
+			n, ok = searchLiteral(between[:size], name)
+		default:
+			n, ok = searchSteps(between[:size], name, fold, spent)
+		}
+		if !ok {
 			return false
 		}
-		name, between = name[n:], between[len(segment):]
+		name, between = name[n:], between[size:]
 	}
 	return true
 }
 
-// prefix tells whether name begins with what fits a pattern without runs, and how many bytes of it fit.
-func prefix(segment []byte, name string, fold bool) (n int, ok bool) {
-	for _, c := range segment {
-		switch {
+// prefix tells whether name begins with what fits a pattern up to its first run, how much of the pattern that
+// is, and how many bytes of name fit.
+func prefix(pattern []byte, name string, fold bool) (p, n int, ok bool) {
+	for ; p < len(pattern); p++ {
+		switch c := pattern[p]; {
+		case c == anyRun:
+			return p, n, true
 		case n == len(name):
-			return n, false
+			return p, n, false
 		case c == anyOne:
 			n += width(name[n:])
 		case c != letter(name[n], fold):
-			return n, false
+			return p, n, false
 		default:
 			n++
 		}
 	}
-	return n, true
+	return p, n, true
 }
 
 // suffix tells whether name ends with what fits a pattern without runs, and where that begins.
@@ -101,29 +110,30 @@ func suffix(segment []byte, name string, fold bool) (n int, ok bool) {
 	return n, true
 }
 
-// search finds the first place in name that fits a pattern without runs, and gives its end.
-func search(segment []byte, name string, fold bool, spent *work) (end int, ok bool) {
-	switch {
-	case len(segment) > len(name): // a character has at least one byte
-		return 0, false
-	case len(segment) == 0:
-		return 0, true
-	case fold || bytes.IndexByte(segment, anyOne) >= 0:
-		return searchSteps(segment, name, fold, spent)
-	}
-	return searchLiteral(segment, name)
-}
-
 const (
 	// probeLength is how many bytes become a string without an allocation.
 	probeLength = 32
-	// probes is how often the beginning of something is looked for before the whole is.
-	probes = 16
+	// byteProbes is how often the first byte of something is looked for before more of it is, and probes how
+	// often its beginning is before the whole is.
+	byteProbes = 4
+	probes     = 16
 )
 
-// searchLiteral is search without wildcards.
+// searchLiteral finds the first place in name where a segment without wildcards is, and gives its end.
 func searchLiteral(segment []byte, name string) (end int, ok bool) {
-	probe, from := segment[:min(len(segment), probeLength)], 0
+	from := 0
+	for range byteProbes {
+		at := strings.IndexByte(name[from:], segment[0])
+		if at < 0 || len(name)-from-at < len(segment) {
+			return 0, false
+		}
+		from += at
+		if end = from + len(segment); name[from:end] == string(segment) {
+			return end, true
+		}
+		from++
+	}
+	probe := segment[:min(len(segment), probeLength)]
 	for range probes {
 		at := strings.Index(name[from:], string(probe))
 		if at < 0 || len(name)-from-at < len(segment) {
@@ -139,7 +149,7 @@ func searchLiteral(segment []byte, name string) (end int, ok bool) {
 	return from + at + len(segment), at >= 0
 }
 
-// searchSteps is search that tries one place after the other.
+// searchSteps is searchLiteral for a segment that may have ?, or with fold: it tries one place after the other.
 func searchSteps(segment []byte, name string, fold bool, spent *work) (end int, ok bool) {
 	for from := 0; from < len(name) && !spent.exhausted(); from += width(name[from:]) {
 		if c := segment[0]; c != anyOne && !fold {
@@ -149,7 +159,7 @@ func searchSteps(segment []byte, name string, fold bool, spent *work) (end int, 
 			}
 			from += at
 		}
-		n, ok := prefix(segment, name[from:], fold)
+		_, n, ok := prefix(segment, name[from:], fold)
 		if ok {
 			return from + n, true
 		}
