@@ -76,6 +76,7 @@ func objectsOf(t *testing.T, tokens ...*hsm.Token) (n []int) {
 // TestTransferEncrypts sends many versions of a symmetric key, and wants each domain to open what the
 // other sealed.
 func TestTransferEncrypts(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	from, to := related(t, tokens...)
 	before := objectsOf(t, tokens...)
@@ -108,6 +109,7 @@ func TestTransferEncrypts(t *testing.T) {
 
 // TestTransferEverySpec sends a key of every spec and usage that the token wraps.
 func TestTransferEverySpec(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	from, to := related(t, tokens...)
 	// One pair for all, which no program does, because a pair takes long to make.
@@ -200,6 +202,7 @@ func agreeOn(t *testing.T, a, b *hsm.Domain, ofA, ofB *kms.Material, spec kms.Ke
 
 // TestTransferTampered changes each part of an offer and of a consignment on its way.
 func TestTransferTampered(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	from, to := related(t, tokens...)
 	foe, _ := related(t)
@@ -320,6 +323,7 @@ func TestTransferTampered(t *testing.T) {
 // TestTransferLies has the sending side sign something else than it wrapped, which only the key itself
 // can show.
 func TestTransferLies(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	from, to := related(t)
 	secret, other := newKey(t, from), newKey(t, from)
 	pair := newPair(t, from, kms.KeySpecEccNistP256, kms.KeyUsageTypeKeyAgreement)
@@ -357,6 +361,7 @@ func TestTransferLies(t *testing.T) {
 
 // TestTransferFaults loses sessions and tokens in the middle.
 func TestTransferFaults(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	from, to := related(t, tokens...)
 	m := newKey(t, from)
@@ -421,6 +426,7 @@ func TestTransferFaults(t *testing.T) {
 
 // TestTransferRefusals: what cannot pass is refused before a pair is made.
 func TestTransferRefusals(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which the transfer key is one
 	from, to := hsmtest.Domain(t), hsmtest.Domain(t)
 	m := newKey(t, from)
 	request := hsm.TransferRequest{Spec: kms.KeySpecSymmetricDefault, KeyID: "mrk-1", Materials: []kms.Material{m}}

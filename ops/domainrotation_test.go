@@ -151,6 +151,7 @@ func (h *harness) wantNewest(d *hsm.Domain) {
 // after it, also for what was made before; what was handed out before is good for a day; then the old keys are
 // gone, and old copies of the store with them.
 func TestDomainRotation(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // the transfer key goes through the rotation too
 	token := hsmtest.Token(t)
 	h := newHarnessOn(t, hsmtest.Domain(t, token))
 	if err := h.domain.MakeTransferKey(t.Context()); err != nil {
@@ -628,6 +629,7 @@ func TestDomainRotationDamage(t *testing.T) {
 
 // TestDomainRotationOfRegion rotates the keys of a Region's own tokens.
 func TestDomainRotationOfRegion(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC)
 	h := newHarness(t).withTokens(ireland)
 	eu := h.regions[ireland]
 	h.store1(func(tx *keystore.Tx) error {

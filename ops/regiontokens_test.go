@@ -17,6 +17,7 @@ import (
 // withTokens gives Regions of a harness tokens of their own, and starts its service anew.
 func (h *harness) withTokens(regions ...string) *harness {
 	h.t.Helper()
+	hsmtest.Require(h.t, hsmtest.WrappedEC) // of which a domain's transfer key is one
 	domains := map[string]*hsm.Domain{}
 	for _, region := range regions {
 		domains[region] = hsmtest.Domain(h.t)

@@ -33,6 +33,7 @@ const (
 	GoneStorage  Need = "storage that a test can look into and take away"
 	WrappedEC    Need = "unwrapping of elliptic-curve keys"
 	ForeignKWP   Need = "unwrapping by RFC 5649 of what was not wrapped by the key"
+	Provenance   Need = "to remember of a key in store that it may be read, and whether the token made it"
 	LongSecrets  Need = "secret keys of more than 256 bytes"
 	Sizes        Need = "to say how long an answer is when it is asked"
 	SoftHSMCodes Need = "the return values of SoftHSM2"
@@ -55,10 +56,10 @@ var kinds = []kind{
 	{"softhsm", []Need{SP800108, Ed25519ph, SM2DSA, MLDSA, MLDSAMu, MLKEM}, Module, newSoftHSM},
 	// Debian 12's NSS 3.87.
 	{"nss", []Need{Ed25519, Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSA, MLDSAMu, MLKEM, ManyTokens, ShortLane,
-		GoneStorage, WrappedEC, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, nssModule, newNSS},
+		GoneStorage, WrappedEC, Provenance, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, nssModule, newNSS},
 	// Debian unstable's NSS 3.132.
 	{"nss-unstable", []Need{Ed25519ph, Secp256k1, SM2, SM2DSA, MLDSAMu, ManyTokens, ShortLane,
-		GoneStorage, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, nssModule, newNSS},
+		GoneStorage, Provenance, LongSecrets, Sizes, SoftHSMCodes, WithoutSHA256, Resident}, nssModule, newNSS},
 	// Kryoptic 1.5.4, with OpenSSL 3.5 or newer.
 	{"kryoptic", []Need{Secp256k1, SM2, SM2DSA, MLDSAMu, ShortLane,
 		GoneStorage, SoftHSMCodes, WithoutSHA256, Resident}, namedModule, newKryoptic},
