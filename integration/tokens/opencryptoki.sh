@@ -4,6 +4,7 @@
 # Within enter.sh: gives the openCryptoki of the tree DIR empty software tokens in memory, starts its
 # slot daemon, which ends with enter.sh, and runs COMMAND.
 set -eu
+umask 022 # the daemon has a user of its own
 root=$1/root
 shift
 slots='0 1 2 3 4 5 6 7'
