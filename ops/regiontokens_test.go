@@ -320,6 +320,7 @@ func TestRegionTokensAdded(t *testing.T) {
 // TestRegionTokensDown: the tokens of a Region are away. Its keys wait for them, other Regions go on, and
 // what needs both changes nothing.
 func TestRegionTokensDown(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which a domain's transfer key is one
 	uri := hsmtest.NewURI(t)
 	token := hsmtest.Open(t, hsm.Config{URI: uri})
 	away := hsmtest.Domain(t, token)
