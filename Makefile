@@ -6,6 +6,7 @@ DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
 FUZZTIME  ?= 30s
 UNSTABLE  ?= $(BIN)/unstable
+BOOKWORM  ?= $(BIN)/bookworm
 BENCHARGS ?=
 XKSBENCHARGS ?=
 FAULTSFOR ?= 10m
@@ -23,7 +24,7 @@ govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot test-tokens token-matrix clean
+.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot bookworm-chroot test-tokens token-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -98,11 +99,18 @@ integration: deps build ## run AWS's clients and every black-box test against bi
 token-deps: deps ## install NSS, the second token of test-tokens, where it is missing
 	@sh integration/tokens/deps.sh
 
-unstable-chroot: ## as root: make a tree of Debian unstable in UNSTABLE, for the newer NSS in it
-	@sh integration/tokens/unstable.sh '$(UNSTABLE)'
+# softhsm2 is for tests of what two libraries do, and for servers of another token than the tree's.
+unstable-chroot: ## as root: make a tree of Debian unstable in UNSTABLE, for its NSS and openCryptoki, and Kryoptic
+	@integration/tokens/tree.sh sid '$(UNSTABLE)' libnss3 openssl softhsm2 opencryptoki \
+		cargo rustc gcc libc6-dev libssl-dev libsqlite3-dev pkg-config libclang-dev
+	@integration/tokens/kryoptic.sh '$(UNSTABLE)'
 
-test-tokens: token-deps ## run the suites on every kind of token that is installed
-	@$(with_token) integration/tokens/run.sh '$(UNSTABLE)'
+bookworm-chroot: ## as root: make a tree of Debian 12 in BOOKWORM, for the tokens that kms11 refuses
+	@integration/tokens/tree.sh bookworm '$(BOOKWORM)' softhsm2 opencryptoki \
+		libtpm2-pkcs11-1 libtpm2-pkcs11-tools swtpm swtpm-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus
+
+test-tokens: token-deps integration-deps ## run the suites on every kind of token that is installed (TOKENS: on those)
+	@$(with_token) integration/tokens/run.sh '$(UNSTABLE)' '$(BOOKWORM)'
 
 token-matrix: ## write the table of features and tokens into docs/tokens.md
 	$(GO) run ./integration/tokens/matrix docs/tokens.md docs/tokens/*.json

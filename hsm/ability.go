@@ -10,8 +10,9 @@ import (
 // The abilities of a token are which key specs and algorithms it does, found out by doing when
 // its first domain is joined. They are constant afterwards.
 type abilities struct {
-	specs   map[kms.KeySpec]*specAbility
-	imports map[*encryption]importAbility
+	specs    map[kms.KeySpec]*specAbility
+	imports  map[*encryption]importAbility
+	frailKWP bool // see Quirks
 	// schemes says why the token cannot derive message keys in a way; nil if it can.
 	schemes map[kms.DerivationScheme]error
 }
@@ -142,7 +143,7 @@ func (t *Token) able(s *session, w wraps) (*abilities, error) {
 	if a := t.abilities.Load(); a != nil {
 		return a, nil
 	}
-	a := &abilities{specs: map[kms.KeySpec]*specAbility{}}
+	a := &abilities{specs: map[kms.KeySpec]*specAbility{}, frailKWP: t.quirks.FrailKWP}
 	for i := range keySpecs {
 		k := &keySpecs[i]
 		trial := &trial{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+
+	"github.com/miekg/pkcs11"
 )
 
 // A lane is a set of sessions for one sort of call, so that short calls never queue behind long
@@ -28,8 +30,10 @@ type conn struct {
 	incarnation uint64 // of the module
 	lanes       [laneCount]chan *session
 	all         []*session // of all lanes; constant once the conn is in use
+	numbering   sync.Mutex // held where the handle of a session is set, or read by another's user
 	stale       atomic.Bool
 	dead        chan struct{} // closed when stale
+	drained     chan struct{} // closed when the sessions are closed after that
 	loaded      sync.Map      // tenant to *loaded or *shelf: the objects of each domain and vault
 
 	// resting is held while resident keys are made, destroyed or searched for. SoftHSM 2.6.1 reads
@@ -71,6 +75,10 @@ func (c *conn) do(ctx context.Context, l lane, fn func(*session) error) error {
 		_ = s.close()
 		err = s.run(func(s *session) error {
 			if err := s.open(); err != nil {
+				return err
+			}
+			// If all sessions were lost so was the login, and objects would seem not to be there.
+			if err := s.alive(); err != nil {
 				return err
 			}
 			return fn(s)
@@ -137,6 +145,21 @@ func (c *conn) openLanes(pin PIN, sizes [laneCount]int) error {
 	return nil
 }
 
+// number gives s its handle. One that another session has says that the other was lost without a word,
+// since libraries give the number of a closed session to the next; two users of one session would
+// spoil each other's calls, so the conn is lost.
+func (c *conn) number(s *session, h pkcs11.SessionHandle) error {
+	c.numbering.Lock()
+	defer c.numbering.Unlock()
+	for _, other := range c.all {
+		if other != s && other.handle == h {
+			return &Error{Function: "C_OpenSession", Code: pkcs11.CKR_SESSION_HANDLE_INVALID, class: classTokenLost}
+		}
+	}
+	s.handle = h
+	return nil
+}
+
 // login logs in with the holder's session. A token that must be nobody else's in this process is
 // refused where somebody was faster: its PIN would go unchecked. t.mu is held.
 func (c *conn) login(s *session, pin PIN) error {
@@ -165,6 +188,7 @@ func (c *conn) retire() {
 // drain closes every session, as their users give them back, the holder last: it owns the objects
 // that the others use. It waits for a call that hangs only so long before it closes the holder too.
 func (c *conn) drain() {
+	defer close(c.drained)
 	patience, end := context.WithTimeout(context.Background(), closeWait)
 	defer end()
 	for _, l := range [...]lane{laneShort, laneLong} {

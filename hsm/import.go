@@ -132,11 +132,16 @@ func (a *abilities) canImport(k *keySpec, w *wrapping, forbidOutside bool) error
 	if err := a.imports[w.oaep].err; err != nil {
 		return unsupported(string(w.algorithm), err)
 	}
+	if w.twoSteps && a.frailKWP {
+		return unsupported(string(w.algorithm), errFrailKWP)
+	}
 	if forbidOutside && a.outsideOnly(k, w) {
 		return fmt.Errorf("%w: C_UnwrapKey of a private key of spec %s by %s", ErrUnsupported, k.spec, w.algorithm)
 	}
 	return nil
 }
+
+var errFrailKWP = errors.New("C_UnwrapKey(" + mechanismName(ckmAESKeyWrapKWP) + ") of a blob that is not sound damages the memory of the process")
 
 // outsideOnly says that a private key cannot go from its wrapping into the token without being seen.
 func (a *abilities) outsideOnly(k *keySpec, w *wrapping) bool {

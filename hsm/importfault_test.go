@@ -27,7 +27,7 @@ import (
 // wrapping: all of them give the very same error, whether the token takes the padding off or this
 // program.
 func TestImportFaultsLookAlike(t *testing.T) {
-	token := hsmtest.Token(t)
+	token := hsmtest.Open(t, hsm.Config{URI: hsmtest.NewURI(t), PairsAhead: -1})
 	d := hsmtest.Domain(t, token)
 	i := newImporter(t, d, kms.WrappingKeySpecRsa2048)
 	parsed, err := x509.ParsePKIXPublicKey(i.pair.PublicKey)
@@ -95,7 +95,11 @@ func TestImportFaultsLookAlike(t *testing.T) {
 				if !hasSpec(spec) {
 					continue
 				}
-				if _, err := i.raw(spec, kms.KeyUsageTypeSignVerify, twoSteps, b); err != hsm.ErrBadCiphertext {
+				_, err := i.raw(spec, kms.KeyUsageTypeSignVerify, twoSteps, b)
+				if !hsmtest.Has(hsmtest.ForeignKWP) && errors.Is(err, hsm.ErrUnsupported) && errors.Is(d.CanImport(spec, twoSteps), hsm.ErrUnsupported) {
+					continue // nothing may be tried on such a token
+				}
+				if err != hsm.ErrBadCiphertext {
 					t.Errorf("%s by %s, %s: %v", spec, twoSteps, name, err)
 				}
 			}
@@ -142,7 +146,7 @@ func broken(t testing.TB) []byte {
 
 // TestImportOfOtherKeys wraps well what is not material of the spec.
 func TestImportOfOtherKeys(t *testing.T) {
-	token := hsmtest.Token(t)
+	token := hsmtest.Open(t, hsm.Config{URI: hsmtest.NewURI(t), PairsAhead: -1})
 	d := hsmtest.Domain(t, token)
 	i := newImporter(t, d, kms.WrappingKeySpecRsa3072)
 	objects := len(hsm.Objects(t, token))
@@ -169,7 +173,7 @@ func TestImportOfOtherKeys(t *testing.T) {
 			if name == string(spec) || !hasSpec(spec) {
 				continue
 			}
-			for _, algorithm := range wrappingAlgorithms {
+			for _, algorithm := range ownWrappings() {
 				if len(secret) > 300 && (algorithm == kms.AlgorithmSpecRsaesOaepSha1 || algorithm == kms.AlgorithmSpecRsaesOaepSha256) {
 					continue // too long for RSA
 				}
@@ -283,7 +287,9 @@ func TestImportPairs(t *testing.T) {
 	// The private half is of use to its domain only.
 	foreign := *i
 	foreign.d = hsmtest.Domain(t)
-	if _, err := foreign.bring(kms.KeySpecHmac256, kms.KeyUsageTypeGenerateVerifyMac, kms.AlgorithmSpecRsaesOaepSha1, material); err == nil {
+	if !hsmtest.Has(hsmtest.ForeignKWP) {
+		// The pair would end the process; ops seals what it hands out of pairs, for one domain.
+	} else if _, err := foreign.bring(kms.KeySpecHmac256, kms.KeyUsageTypeGenerateVerifyMac, kms.AlgorithmSpecRsaesOaepSha1, material); err == nil {
 		t.Error("another domain unwraps with the pair")
 	}
 	if err := d.Close(); err != nil {
@@ -299,10 +305,10 @@ func TestImportPairs(t *testing.T) {
 func TestImportOnTwoTokens(t *testing.T) {
 	tokens := []*hsm.Token{hsmtest.Token(t), hsmtest.Token(t)}
 	i := newImporter(t, hsmtest.Domain(t, tokens...), kms.WrappingKeySpecRsa2048)
-	k := knownPairs(t)[0]
+	k, wrappings := knownPairs(t)[0], ownWrappings()
 	ids := map[string]bool{}
 	for range 2 {
-		m, err := i.bring(k.spec, k.usage, kms.AlgorithmSpecRsaAesKeyWrapSha1, k.secret)
+		m, err := i.bring(k.spec, k.usage, wrappings[len(wrappings)-1], k.secret)
 		if err != nil {
 			t.Fatal(err)
 		}

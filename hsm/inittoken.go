@@ -37,11 +37,15 @@ func InitToken(modulePath, label string, soPIN, userPIN PIN) (err error) {
 }
 
 func (m *module) initToken(label string, soPIN, userPIN PIN) error {
-	free, err := m.freeSlot(label)
+	free, info, err := m.freeSlot(label)
 	if err != nil {
 		return err
 	}
-	if err := m.ctx.InitToken(free, soPIN.value(), label); err != nil {
+	first := soPIN
+	if factory := quirksFor(info).FactorySOPIN; factory != "" {
+		first = NewPIN(factory)
+	}
+	if err := m.ctx.InitToken(free, first.value(), label); err != nil {
 		return moduleError("C_InitToken", err)
 	}
 	// SoftHSM2 moves the new token to a slot of its own, which shows after the list is read anew.
@@ -53,20 +57,31 @@ func (m *module) initToken(label string, soPIN, userPIN PIN) error {
 	if err != nil {
 		return moduleError("C_OpenSession", err)
 	}
-	if err = moduleError("C_Login", m.ctx.Login(s, pkcs11.CKU_SO, soPIN.value())); err == nil {
-		err = moduleError("C_InitPIN", m.ctx.InitPIN(s, userPIN.value()))
-	}
+	err = m.setPINs(s, first, soPIN, userPIN)
 	// Closing the only session of the token ends the SO's login.
 	return errors.Join(err, moduleError("C_CloseSession", m.ctx.CloseSession(s)))
 }
 
+// setPINs gives a token that has the SO PIN first its own two.
+func (m *module) setPINs(s pkcs11.SessionHandle, first, soPIN, userPIN PIN) error {
+	if err := m.ctx.Login(s, pkcs11.CKU_SO, first.value()); err != nil {
+		return moduleError("C_Login", err)
+	}
+	if first.value() != soPIN.value() {
+		if err := m.ctx.SetPIN(s, first.value(), soPIN.value()); err != nil {
+			return moduleError("C_SetPIN", err)
+		}
+	}
+	return moduleError("C_InitPIN", m.ctx.InitPIN(s, userPIN.value()))
+}
+
 // freeSlot finds a slot with a token that was never initialised.
-func (m *module) freeSlot(label string) (uint, error) {
+func (m *module) freeSlot(label string) (free uint, blank pkcs11.TokenInfo, err error) {
 	slots, err := m.ctx.GetSlotList(true)
 	if err != nil {
-		return 0, moduleError("C_GetSlotList", err)
+		return 0, blank, moduleError("C_GetSlotList", err)
 	}
-	free, found := uint(0), false
+	found := false
 	for _, id := range slots {
 		info, err := m.ctx.GetTokenInfo(id)
 		if err != nil {
@@ -74,13 +89,13 @@ func (m *module) freeSlot(label string) (uint, error) {
 		}
 		switch {
 		case info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0:
-			free, found = id, true
+			free, blank, found = id, info, true
 		case printable(info.Label) == label:
-			return 0, errors.New("a token of this label is there already")
+			return 0, blank, errors.New("a token of this label is there already")
 		}
 	}
 	if !found {
-		return 0, fmt.Errorf("no free slot: %w", ErrNotFound)
+		return 0, blank, fmt.Errorf("no free slot: %w", ErrNotFound)
 	}
-	return free, nil
+	return free, blank, nil
 }

@@ -138,7 +138,8 @@ func (k *ObjectKey) use(ctx context.Context, fn func(*session, object) error) er
 		if classOf(err) == classHandleLost {
 			return fmt.Errorf("key object: %v", err) // not as a lost handle, which would cost all others
 		}
-		if isCode(err, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED) {
+		// The key is an AES key, so the latter, which is NSS's word, does not mean that it is not.
+		if isCode(err, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED) || isCode(err, pkcs11.CKR_KEY_TYPE_INCONSISTENT) {
 			return fmt.Errorf("%w: %w", ErrNotUsable, err)
 		}
 		return err

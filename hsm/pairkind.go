@@ -79,10 +79,12 @@ func publicTemplate(k pairKind, u use, spki []byte, bare bool) ([]*attribute, er
 		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, k.keyType())), parameters...), nil
 }
 
-// generatePair makes a pair with this use. The public half is a session object in any case.
+// generatePair makes a pair with this use. The public half is a session object in any case. Both
+// templates name the type, because openCryptoki wants it in both or in neither.
 func (s *session) generatePair(k pairKind, name []byte, p placement, u use) (public, private object, err error) {
 	mech, parameters := k.generation(name)
-	return s.generateKeyPair(mech, append(publicUse(publicHalf[u]), parameters...), privateTemplate(k, p, u))
+	open := append(publicUse(publicHalf[u]), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, k.keyType()))
+	return s.generateKeyPair(mech, append(open, parameters...), privateTemplate(k, p, u))
 }
 
 // publicHalf is what the public key may do whose private key does the other.

@@ -44,6 +44,10 @@ var boundaryRows = []probeRow{
 		return "", p.locked(o)
 	}},
 	{"boundary", "EXTRACTABLE=false stops C_WrapKey", func(p *prober) (string, error) {
+		// A token that wraps nothing at all refuses this too.
+		if _, err := p.roundTrip(nil); err != nil {
+			return "", err
+		}
 		kek, err := p.keep(p.generateKey(wrapKeyKind.generate, wrapKeyKind.sized(inUse)))
 		if err != nil {
 			return "", err
@@ -66,12 +70,18 @@ var boundaryRows = []probeRow{
 		return refused(err)
 	}},
 	{"boundary", "UNWRAP_TEMPLATE is enforced", func(p *prober) (string, error) {
+		if _, err := p.roundTrip(nil); err != nil {
+			return "", err
+		}
 		yes := []byte{1}
 		var pin runtime.Pinner
 		defer pin.Unpin()
 		// One CK_ATTRIBUTE: what is unwrapped must be extractable, which roundTrip does not ask for.
 		nested := words(pkcs11.CKA_EXTRACTABLE, address(&pin, yes), uintptr(len(yes)))
 		_, err := p.roundTrip([]*attribute{pkcs11.NewAttribute(pkcs11.CKA_UNWRAP_TEMPLATE, nested)})
+		if isCode(err, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID) {
+			return "", err // the token does not know it
+		}
 		return refused(err)
 	}},
 }

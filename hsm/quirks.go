@@ -28,6 +28,18 @@ type Quirks struct {
 	// LeakPerObject is how many bytes the library loses for each object that is destroyed, until it is
 	// initialised again.
 	LeakPerObject int
+	// FactorySOPIN is the SO PIN of a token that was never initialised. C_InitToken wants it, and the
+	// token does nothing else before it is changed.
+	FactorySOPIN string
+	// LooseUnsaid says that C_UnwrapKey refuses CKA_EXTRACTABLE=true and CKA_SENSITIVE=false in a template,
+	// and gives keys that have them whatever is said. What is to be sensitive is made so afterwards.
+	LooseUnsaid bool
+	// FrailKWP says that C_UnwrapKey by RFC 5649 writes past a buffer if the blob was not made by the key. What
+	// comes from others by it, RSA_AES_KEY_WRAP, is refused then; the blobs of a keystore are verified first.
+	FrailKWP bool
+	// ReusesHandles says that the handles of sessions and objects that are gone are given out again. Sessions
+	// of a lost conn are closed before new ones are opened then, so that no late call gets at a new object.
+	ReusesHandles bool
 }
 
 // knownQuirks are matched in order by the manufacturer and model that C_GetTokenInfo gives.
@@ -55,6 +67,22 @@ var knownQuirks = []struct {
 		// that is shorter than the tag.
 		BadCiphertext: []uint{pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DATA_LEN_RANGE},
 		BadSignature:  []uint{pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_ARGUMENTS_BAD},
+		Failed:        []uint{pkcs11.CKR_DEVICE_ERROR},
+	}},
+	{"IBM", "Soft", Quirks{ // openCryptoki's software token, 3.27
+		FactorySOPIN:  "87654321",
+		LooseUnsaid:   true,
+		ReusesHandles: true,
+		FrailKWP:      true, // seen to end the process by SIGABRT
+		// It says CKR_FUNCTION_FAILED where OpenSSL fails on its way to the answer, as for an ECDSA signature
+		// of which the sum is the point at infinity.
+		BadSignature: []uint{pkcs11.CKR_FUNCTION_FAILED},
+	}},
+	{"IBM Corp.", "IBM SoftTok", Quirks{FactorySOPIN: "87654321"}}, // openCryptoki 3.8, which serves no domain
+	{"Kryoptic Project", "v1", Quirks{
+		// Kryoptic 1.5, a library in this process, says CKR_DEVICE_ERROR for whatever OpenSSL refuses: padding
+		// that is wrong, a key that does not unwrap.
+		BadCiphertext: []uint{pkcs11.CKR_DEVICE_ERROR},
 		Failed:        []uint{pkcs11.CKR_DEVICE_ERROR},
 	}},
 }

@@ -43,6 +43,7 @@ func (t *Token) down(c *conn, cause error) {
 	t.turned()
 	if c != nil {
 		c.retire()
+		t.draining = c.drained
 	}
 	t.refused = t.refused || errors.Is(cause, ErrPIN)
 	t.log.Warn("connection to the token lost", "error", cause)
@@ -93,8 +94,23 @@ func (t *Token) comeBack() {
 	}
 }
 
+// drain waits until the sessions of the conn that was lost are closed, if the token needs that.
+func (t *Token) drain() {
+	t.mu.Lock()
+	draining := t.draining
+	t.mu.Unlock()
+	if draining == nil || !t.quirks.ReusesHandles {
+		return
+	}
+	select {
+	case <-draining: // within closeWait
+	case <-t.closing:
+	}
+}
+
 // try connects once, if the token is still down.
 func (t *Token) try() error {
+	t.drain()
 	if err := t.module.gate.enter(context.Background()); err != nil {
 		return err
 	}

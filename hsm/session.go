@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
@@ -55,8 +56,7 @@ func (s *session) open() error {
 	if err != nil {
 		return s.conn.fail(err, "C_OpenSession", noMechanism)
 	}
-	s.handle = h
-	return nil
+	return s.conn.number(s, h)
 }
 
 func (s *session) close() error {
@@ -178,8 +178,27 @@ func (s *session) unwrapKey(mech uint, parameter any, unwrapping object, blob []
 	if len(blob) == 0 {
 		return 0, errors.New("C_UnwrapKey: the wrapped key is empty")
 	}
+	unsaid := s.conn.token.quirks.LooseUnsaid && says(template, pkcs11.CKA_EXTRACTABLE)
+	if unsaid {
+		template = slices.DeleteFunc(slices.Clone(template), func(a *attribute) bool {
+			return a.Type == pkcs11.CKA_EXTRACTABLE || a.Type == pkcs11.CKA_SENSITIVE && !isTrue(a.Value)
+		})
+	}
 	o, err := s.ctx().UnwrapKey(s.handle, mechanism(mech, parameter), unwrapping, blob, template)
-	return o, s.conn.fail(err, "C_UnwrapKey", mech)
+	if err != nil {
+		return 0, s.conn.fail(err, "C_UnwrapKey", mech)
+	}
+	if unsaid && says(template, pkcs11.CKA_SENSITIVE) {
+		if err := s.setAttributes(o, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true)}); err != nil {
+			return 0, errors.Join(err, s.destroyObject(o))
+		}
+	}
+	return o, nil
+}
+
+// says whether a template has an attribute that is true.
+func says(template []*attribute, attribute uint) bool {
+	return slices.ContainsFunc(template, func(a *pkcs11.Attribute) bool { return a.Type == attribute && isTrue(a.Value) })
 }
 
 func (s *session) deriveKey(mech uint, parameter any, base object, template []*attribute) (object, error) {

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -54,6 +55,10 @@ func goVerify(t testing.TB, spki []byte, spec kms.KeySpec, a kms.SigningAlgorith
 	case *ecdsa.PublicKey:
 		return ecdsa.VerifyASN1(key, digestOf(a, message), signature)
 	case ed25519.PublicKey:
+		if a == kms.SigningAlgorithmSpecEd25519PhSha512 {
+			digest := sha512.Sum512(message)
+			return ed25519.VerifyWithOptions(key, digest[:], signature, &ed25519.Options{Hash: crypto.SHA512}) == nil
+		}
 		return ed25519.Verify(key, message, signature)
 	}
 	t.Fatalf("a key of type %T", key)
@@ -101,7 +106,7 @@ func testSigning(t *testing.T, d, outside *hsm.Domain, m *kms.Material, spec kms
 		return
 	}
 	inputs := []hsm.SignInput{raw}
-	if a != kms.SigningAlgorithmSpecEd25519Sha512 {
+	if spec != kms.KeySpecEccNistEdwards25519 {
 		inputs = append(inputs, hsm.SignInput{Message: digestOf(a, message), Digest: true})
 	}
 	var last []byte

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -92,6 +93,7 @@ type Token struct {
 	loggedIn   bool // the PIN was accepted once
 	closed     bool
 	recovering bool
+	draining   <-chan struct{} // of the conn that was lost last; nil if none was
 	members    []tenant
 }
 
@@ -192,7 +194,7 @@ func (t *Token) connect() (*conn, error) {
 	}
 	c := &conn{
 		token: t, slot: slot, incarnation: t.module.incarnation,
-		dead: make(chan struct{}),
+		dead: make(chan struct{}), drained: make(chan struct{}),
 	}
 	if err := c.openLanes(pin, sizes); err != nil {
 		c.abandon()
@@ -234,8 +236,8 @@ func (t *Token) laneSizes(info pkcs11.TokenInfo) ([laneCount]int, error) {
 		sizes[laneShort] = q
 	}
 	limit := t.config.URI.MaxSessions
-	// 0 is "no limit" and all ones "not known" (PKCS#11, CK_TOKEN_INFO).
-	if most := info.MaxRwSessionCount; most != 0 && most != unavailable && (limit == 0 || most < uint(limit)) {
+	// 0 is "no limit" and all ones "not known" (PKCS#11, CK_TOKEN_INFO); openCryptoki 3.8 says one less.
+	if most := info.MaxRwSessionCount; most != 0 && most <= math.MaxInt32 && (limit == 0 || most < uint(limit)) {
 		limit = int(most)
 	}
 	if limit == 0 {

@@ -12,6 +12,7 @@ import (
 
 // TestCiphertextsOpenOutside decrypts what the service encrypted.
 func TestCiphertextsOpenOutside(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Derivation)
 	eachScheme(t, func(t *testing.T, o *outside, scheme byte, overhead int) {
 		for _, keyID := range []string{singleKey, multiKey} {
 			for i, context := range contexts {
@@ -56,6 +57,7 @@ func (o *outside) otherCiphertexts(keyID string) map[string]sealed {
 // TestCiphertextsMadeOutside has the service decrypt what was encrypted out here, under the old
 // and the current material.
 func TestCiphertextsMadeOutside(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Derivation)
 	eachScheme(t, func(t *testing.T, o *outside, scheme byte, _ int) {
 		for _, keyID := range []string{singleKey, multiKey} {
 			for i, context := range contexts {
@@ -78,6 +80,7 @@ func TestCiphertextsMadeOutside(t *testing.T) {
 
 // TestCiphertextsRefused changes what is right in one place each.
 func TestCiphertextsRefused(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Derivation)
 	o := newOutside(t, hsmtest.Domain(t))
 	context := contexts[3]
 	good := func() blob {
@@ -121,6 +124,7 @@ func TestCiphertextsRefused(t *testing.T) {
 // TestRunsOutside sorts ciphertexts by nonce: within a run the IVs share 4 bytes and count the
 // messages from 0.
 func TestRunsOutside(t *testing.T) {
+	hsmtest.Require(t, hsmtest.Derivation)
 	o := newOutside(t, hsmtest.Domain(t))
 	type run struct {
 		fixed [4]byte

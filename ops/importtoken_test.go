@@ -143,6 +143,9 @@ func TestImportWithOpenSSL(t *testing.T) {
 		{"ECC_SECG_P256K1", "RSA_AES_KEY_WRAP_SHA_1", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out private.pem"},
 		{"RSA_2048", "RSA_AES_KEY_WRAP_SHA_256", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out private.pem"},
 	} {
+		if !hsmtest.Has(hsmtest.ForeignKWP) || c.spec == "ECC_SECG_P256K1" && !hsmtest.Has(hsmtest.Secp256k1) {
+			continue
+		}
 		key := h.external(in{"KeySpec": c.spec, "KeyUsage": signVerify})
 		p := us.parameters(key.KeyId, c.algorithm, "RSA_2048")
 		write("wrapping.der", p.PublicKey)

@@ -17,6 +17,7 @@ import (
 // withTokens gives Regions of a harness tokens of their own, and starts its service anew.
 func (h *harness) withTokens(regions ...string) *harness {
 	h.t.Helper()
+	hsmtest.Require(h.t, hsmtest.WrappedEC) // of which a domain's transfer key is one
 	domains := map[string]*hsm.Domain{}
 	for _, region := range regions {
 		domains[region] = hsmtest.Domain(h.t)
@@ -81,7 +82,11 @@ func TestRegionTokensEveryKind(t *testing.T) {
 		// The larger RSA keys, which take long to make, sign only: the tests of package hsm have them
 		// decrypt.
 		slow := row.usage == encryptDecrypt && (row.spec == "RSA_3072" || row.spec == "RSA_4096")
-		if row.lacking != "" || row.spec == "ECC_NIST_EDWARDS25519" || row.spec == "SM2" || slow { // the token does not wrap these
+		if row.lacking != "" || row.spec == "ECC_NIST_EDWARDS25519" || row.spec == "SM2" || slow { // some tokens do not wrap these
+			continue
+		}
+		if family := h.domain.CanReceive(kms.KeySpec(row.spec)); family != nil && strings.HasPrefix(row.spec, "ML_") {
+			t.Log(family)
 			continue
 		}
 		key := h.multiKey(in{"KeySpec": row.spec, "KeyUsage": row.usage}, ireland)
@@ -98,7 +103,7 @@ func TestRegionTokensEveryKind(t *testing.T) {
 		}
 		tested++
 	}
-	if tested < 16 {
+	if tested < 15 {
 		t.Errorf("%d kinds of keys were tested", tested)
 	}
 }
@@ -127,6 +132,12 @@ func bothUse(t *testing.T, one, other site, keyID string, k kind, algorithm stri
 		request := in{"KeyId": keyID, "KeyAgreementAlgorithm": algorithm, "PublicKey": public}
 		ours := one.get("DeriveSharedSecret", request).(*kms.DeriveSharedSecretResponse).SharedSecret
 		if theirs := other.get("DeriveSharedSecret", request).(*kms.DeriveSharedSecretResponse).SharedSecret; !bytes.Equal(ours, theirs) {
+			t.Errorf("%s: the shared secrets differ", algorithm)
+		}
+	case encapsulate:
+		made := one.get("Encapsulate", in{"KeyId": keyID, "EncapsulationAlgorithm": algorithm}).(*kms.EncapsulateResponse)
+		out := other.get("Decapsulate", in{"KeyId": keyID, "EncapsulationAlgorithm": algorithm, "SharedSecretCiphertextBlob": made.SharedSecretCiphertextBlob}).(*kms.DecapsulateResponse)
+		if !bytes.Equal(out.SharedSecret, made.SharedSecret) {
 			t.Errorf("%s: the shared secrets differ", algorithm)
 		}
 	default:
@@ -212,6 +223,9 @@ func TestRegionTokensMadeThere(t *testing.T) {
 	}
 
 	// A key that stays in its token is destroyed in that token.
+	if !hsmtest.Has(hsmtest.Resident) {
+		return
+	}
 	resident := eu.get("CreateKey", in{"KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": signVerify}).(*kms.CreateKeyResponse).KeyMetadata.KeyId
 	material := eu.record(resident).Materials[0].Material
 	if len(material.ObjectID) == 0 || material.Domain != h.regions[ireland].ID() {
@@ -306,6 +320,7 @@ func TestRegionTokensAdded(t *testing.T) {
 // TestRegionTokensDown: the tokens of a Region are away. Its keys wait for them, other Regions go on, and
 // what needs both changes nothing.
 func TestRegionTokensDown(t *testing.T) {
+	hsmtest.Require(t, hsmtest.WrappedEC) // of which a domain's transfer key is one
 	uri := hsmtest.NewURI(t)
 	token := hsmtest.Open(t, hsm.Config{URI: uri})
 	away := hsmtest.Domain(t, token)
@@ -471,22 +486,23 @@ func TestRegionTokensMeanwhile(t *testing.T) {
 
 // TestRegionTokensRefused: a Region whose tokens cannot use a key's material gets no replica.
 func TestRegionTokensRefused(t *testing.T) {
+	lacks := !hsmtest.Has(hsmtest.SP800108)
 	h := newHarness(t).withTokens(ireland)
 	key := h.multiKey(nil)
 	h.at(testRegion).edit(key.KeyId, func(r *keystore.KeyRecord) { r.Materials[0].Scheme = kms.DeriveSP800108 })
 	_, err := h.invoke("ReplicateKey", in{"KeyId": key.KeyId, "ReplicaRegion": ireland})
-	if e := kms.AsError(err); e.Code != kms.UnsupportedOperationException || !strings.Contains(e.Message, `derivation scheme sp800-108`) {
+	if e := kms.AsError(err); lacks && (e.Code != kms.UnsupportedOperationException || !strings.Contains(e.Message, `derivation scheme sp800-108`)) {
 		t.Errorf("a scheme that the token does not have: %v", err)
 	}
 	external := h.external(in{"MultiRegion": true})
 	h.at(testRegion).mustBring(external.KeyId, randomMaterial(32), nil)
 	h.at(testRegion).edit(external.KeyId, func(r *keystore.KeyRecord) { r.Materials[0].Scheme = kms.DeriveSP800108 })
 	_, err = h.invoke("ReplicateKey", in{"KeyId": external.KeyId, "ReplicaRegion": ireland})
-	if kms.AsError(err).Code != kms.UnsupportedOperationException {
+	if lacks && kms.AsError(err).Code != kms.UnsupportedOperationException {
 		t.Errorf("an imported key of such a scheme: %v", err)
 	}
 	_, err = h.at(ireland).try("CreateKey", in{"MultiRegion": true, "KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": signVerify})
-	if kms.AsError(err).Code != kms.UnsupportedOperationException {
+	if hsmtest.Has(hsmtest.Resident) && kms.AsError(err).Code != kms.UnsupportedOperationException {
 		t.Errorf("a multi-Region key that lives in its token: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/sha512"
 	"crypto/x509"
 	"maps"
 	"slices"
@@ -163,7 +164,15 @@ func (k *keyring) checkEncryption(row kindRow, algorithm string, other *kms.KeyM
 func (k *keyring) checkSigning(row kindRow, algorithm string) {
 	k.t.Helper()
 	key := k.keys[row.kind]
-	request := in{"KeyId": key.KeyId, "Message": []byte("signed"), "SigningAlgorithm": algorithm}
+	request := in{"KeyId": key.KeyId, "SigningAlgorithm": algorithm}
+	says := func(text string) {
+		request["Message"], request["MessageType"] = []byte(text), "RAW"
+		if request["SigningAlgorithm"] == "ED25519_PH_SHA_512" {
+			digest := sha512.Sum512([]byte(text))
+			request["Message"], request["MessageType"] = digest[:], "DIGEST"
+		}
+	}
+	says("signed")
 	signed := k.allowed("Sign", request).(*kms.SignResponse)
 	wantMembers(k.t, "Sign", signed, map[string]any{"KeyId": key.Arn, "Signature": signed.Signature, "SigningAlgorithm": algorithm})
 	request["Signature"] = signed.Signature
@@ -171,16 +180,17 @@ func (k *keyring) checkSigning(row kindRow, algorithm string) {
 	wantMembers(k.t, "Verify", verified, map[string]any{"KeyId": key.Arn, "SignatureValid": true, "SigningAlgorithm": algorithm})
 
 	invalid := fault{kms.KMSInvalidSignatureException, ""}
-	request["Message"] = []byte("not signed")
+	says("not signed")
 	k.refused("Verify", request, invalid)
-	request["Message"] = []byte("signed")
 	for _, other := range row.offered() {
 		if other != algorithm {
 			request["SigningAlgorithm"] = other
+			says("signed")
 			k.refused("Verify", request, invalid)
 		}
 	}
 	request["SigningAlgorithm"] = algorithm
+	says("signed")
 	for _, signature := range [][]byte{signed.Signature[1:], append(bytes.Clone(signed.Signature), 0), {0}, make([]byte, 6144)} {
 		request["Signature"] = signature
 		k.refused("Verify", request, invalid)

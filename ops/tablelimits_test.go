@@ -66,6 +66,13 @@ func testMessageTypes(t *testing.T, k *keyring) {
 					return
 				}
 				both("EXTERNAL_MU", make([]byte, 64), bad("EXTERNAL_MU"))
+				if algorithm == "ED25519_PH_SHA_512" {
+					both("RAW", message, bad("RAW"))
+					digest := sha512.Sum512(message)
+					k.allowed("Verify", request("DIGEST", digest[:], sign("DIGEST", digest[:])))
+					both("DIGEST", digest[:32], validation("Digest is invalid length for algorithm "+algorithm+"."))
+					return
+				}
 				raw := sign("", message)
 				k.allowed("Verify", request("RAW", message, raw))
 				k.allowed("Verify", request("", message, sign("RAW", message)))

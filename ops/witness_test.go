@@ -22,9 +22,9 @@ type witness struct {
 // the session sees what hsm's sessions see.
 func newWitness(t testing.TB, d *hsm.Domain) *witness {
 	t.Helper()
-	w := &witness{t: t, ctx: pkcs11.New(hsmtest.Module(t))}
+	w := &witness{t: t, ctx: pkcs11.New(hsmtest.OwnModule(t))}
 	if w.ctx == nil {
-		t.Fatal("SoftHSM2 cannot be loaded a second time")
+		t.Fatal("the library cannot be loaded a second time")
 	}
 	t.Cleanup(w.ctx.Destroy)
 	if err := w.ctx.Initialize(); !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
@@ -38,7 +38,7 @@ func newWitness(t testing.TB, d *hsm.Domain) *witness {
 		// Read and write: a session that may only read could not try to change anything.
 		w.session, err = w.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 		if err != nil {
-			t.Fatal(err)
+			continue // a slot whose token was never initialised
 		}
 		if len(w.find(pkcs11.NewAttribute(pkcs11.CKA_ID, d.Describe().Keys[0].ObjectID))) > 0 {
 			t.Cleanup(func() {

@@ -60,8 +60,8 @@ func prepare(dir string) error {
 	if err := os.Setenv("SOFTHSM2_CONF", conf); err != nil {
 		return err
 	}
-	pin := make([]byte, 8)
-	_, _ = rand.Read(pin) // crypto/rand never fails
+	pin := make([]byte, 4) // openCryptoki takes no more than eight characters
+	_, _ = rand.Read(pin)  // crypto/rand never fails
 	return os.Setenv(pinVariable, hex.EncodeToString(pin))
 }
 
@@ -97,7 +97,7 @@ func NewURI(t testing.TB) hsm.URI {
 func NewURIOf(t testing.TB, module string) hsm.URI {
 	t.Helper()
 	TokenDir(t)
-	return parse(t, newSoftHSMOf(t, module))
+	return parse(t, initToken(t, module))
 }
 
 func parse(t testing.TB, text string) hsm.URI {
@@ -112,17 +112,18 @@ func parse(t testing.TB, text string) hsm.URI {
 // newSoftHSM makes a token of SoftHSM2.
 func newSoftHSM(t testing.TB) string {
 	t.Helper()
-	return newSoftHSMOf(t, Module(t))
+	return initToken(t, Module(t))
 }
 
-func newSoftHSMOf(t testing.TB, module string) string {
+// initToken makes a token on a free slot of a library.
+func initToken(t testing.TB, module string) string {
 	t.Helper()
 	random := make([]byte, 6)
 	_, _ = rand.Read(random) // crypto/rand never fails
 	label := "test " + hex.EncodeToString(random)
 	pin := hsm.NewPIN(os.Getenv(pinVariable))
 	if err := hsm.InitToken(module, label, pin, pin); err != nil {
-		t.Fatalf("make a SoftHSM2 token: %v", err)
+		t.Fatal(err)
 	}
 	return "pkcs11:token=" + strings.ReplaceAll(label, " ", "%20") + "?module-path=" + module + "&pin-source=env:" + pinVariable
 }

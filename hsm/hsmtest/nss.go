@@ -22,7 +22,7 @@ var nssPaths = []string{
 
 // nssGroup is the number of tokens that one C_Initialize of NSS gets, and so the most that one test
 // can have: NSS learns of its tokens then, and not later.
-const nssGroup = 4
+const nssGroup = 8
 
 // nss is the group in use. It lives from the first token of a test to the end of the last one's.
 var nss struct {

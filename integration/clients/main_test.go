@@ -20,27 +20,10 @@ func TestMain(m *testing.M) { kms11test.Main(m) }
 // clientBound only ends a client that hangs.
 const clientBound = 5 * time.Minute
 
-// python is an interpreter that has the AWS CLI and boto3: python3 of the path, or that of the
-// virtual environment which `make integration-deps` makes.
+// python is an interpreter that has the AWS CLI and boto3.
 func python(t *testing.T) string {
 	t.Helper()
-	var tried []string
-	for _, candidate := range []string{"python3", filepath.Join("..", "..", "bin", "python-clients", "bin", "python")} {
-		output, err := exec.Command(candidate, "check.py").CombinedOutput()
-		if err != nil {
-			tried = append(tried, candidate+": "+err.Error()+" "+strings.TrimSpace(string(output)))
-			continue
-		}
-		t.Logf("%s: %s", candidate, strings.Join(strings.Fields(string(output)), " "))
-		// The name may be a wrapper that needs the caller's environment; tests run without it.
-		path, err := exec.Command(candidate, "-c", "import sys; print(sys.executable)").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(path))
-	}
-	t.Fatalf("no Python with the AWS CLI and boto3: run `make integration-deps`\n%s", strings.Join(tried, "\n"))
-	return ""
+	return kms11test.Python(t, ".")
 }
 
 // run runs a client to its end in the server's client environment and prints what it printed.

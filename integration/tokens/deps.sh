@@ -2,9 +2,7 @@
 # Installs what `make test-tokens` needs besides what deps.sh in softhsm-config does: NSS, as the
 # second token. Does nothing, and needs no rights, where it is there.
 set -eu
-for module in /usr/lib/x86_64-linux-gnu/libsoftokn3.so /usr/lib/aarch64-linux-gnu/libsoftokn3.so /usr/lib64/libsoftokn3.so; do
-	if [ -e "$module" ] && command -v certutil >/dev/null 2>&1; then exit 0; fi
-done
+if sh "$(dirname "$0")/find.sh" libsoftokn3.so >/dev/null && command -v certutil >/dev/null 2>&1; then exit 0; fi
 if ! command -v apt-get >/dev/null 2>&1; then
 	echo "token-deps: NSS is missing and this system has no apt-get; on Fedora and RHEL: dnf install nss-softokn nss-tools" >&2
 	exit 1

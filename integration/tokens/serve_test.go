@@ -24,10 +24,7 @@ func start(t *testing.T) *kms11test.Server {
 	if uri == "" {
 		t.Fatal("KMS11_TOKEN names no token: `make test-tokens` does")
 	}
-	config := filepath.Join(t.TempDir(), "kms11.yaml")
-	if err := os.WriteFile(config, []byte("tokens:\n  - \""+uri+"\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	config := configOf(t, uri)
 	// Not t.TempDir: a socket's path, which is in there, has to be shorter than test names can be.
 	parent, err := os.MkdirTemp("", "kms11-")
 	if err != nil {
@@ -39,6 +36,16 @@ func start(t *testing.T) *kms11test.Server {
 		t.Fatalf("kms11 init ends with %d: %s", code, out)
 	}
 	return kms11test.StartIn(t, dir, "--config", config)
+}
+
+// configOf is a configuration file that names the token.
+func configOf(t *testing.T, uri string) string {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "kms11.yaml")
+	if err := os.WriteFile(config, []byte("tokens:\n  - \""+uri+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config
 }
 
 func must[T any](value T, err error) func(testing.TB) T {
