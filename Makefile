@@ -4,6 +4,8 @@ GO        ?= go
 BIN       := $(CURDIR)/bin
 DATA      ?= ./kms11-data
 LISTEN    ?= 127.0.0.1:8080
+PREFIX    ?= /usr/local
+DESTDIR   ?=
 FUZZTIME  ?= 30s
 UNSTABLE  ?= $(BIN)/unstable
 BOOKWORM  ?= $(BIN)/bookworm
@@ -24,7 +26,7 @@ govulncheck := $(BIN)/tools/govulncheck
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot bookworm-chroot test-tokens token-matrix clean
+.PHONY: help deps build install run test test-xks check fmt vet staticcheck vulncheck lint fuzz bench faults integration-deps integration token-deps unstable-chroot bookworm-chroot test-tokens token-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,12 @@ deps: ## install SoftHSM2, a C compiler, OpenSSL, OpenSC and curl where they are
 
 build: ## build bin/kms11
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o $(BIN)/kms11 ./cmd/kms11
+
+# It does not build, so that root needs no Go and leaves no files of its own here.
+install: ## install what make build made into DESTDIR and PREFIX
+	@[ -x '$(BIN)/kms11' ] || { echo "install: there is no $(BIN)/kms11: run make build first" >&2; exit 1; }
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 0755 '$(BIN)/kms11' '$(DESTDIR)$(PREFIX)/bin/kms11'
 
 run: deps build ## serve on LISTEN with the data directory DATA
 	$(BIN)/kms11 serve --data '$(DATA)' --listen '$(LISTEN)'

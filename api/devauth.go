@@ -12,7 +12,8 @@ import (
 // Dev takes every request for one of its account's root user, without checking the signature: for
 // development on one machine. An access key id of 12 digits names the account, as users of local
 // emulators expect; any other stands for the default account. The Region is the one the request
-// was signed for, whichever it is.
+// was signed for, be it one of AWS's or a name such as "local"; the server's own stands for what no
+// Region can be named.
 type Dev struct {
 	account, region string
 }
@@ -22,7 +23,7 @@ func NewDev(account, region string) *Dev { return &Dev{account: account, region:
 
 var (
 	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
-	regionForm  = regexp.MustCompile(`^([a-z]+-){2,3}[0-9]+$`)
+	scopeRegion = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 )
 
 // Authenticate implements Authenticator. A request that a browser sent for a web page is refused:
@@ -40,7 +41,7 @@ func (d *Dev) Authenticate(r *http.Request, _ []byte) (ops.Call, error) {
 		if accountForm.MatchString(authorization.AccessKeyID) {
 			account = authorization.AccessKeyID
 		}
-		if regionForm.MatchString(authorization.Region) {
+		if scopeRegion.MatchString(authorization.Region) {
 			region = authorization.Region
 		}
 	}

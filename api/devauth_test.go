@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/kms11/kms11/kms"
@@ -22,6 +23,9 @@ func TestDevNamesTheAccount(t *testing.T) {
 		{"123456789012", "eu-west-1", "arn:aws:iam::123456789012:root"},
 		{"1234567890123", "eu-west-1", "arn:aws:iam::000000000000:root"},
 		{"test", "cn-north-1", "arn:aws-cn:iam::000000000000:root"},
+		{"test", "mars-1", "arn:aws:iam::000000000000:root"},
+		{"test", "local", "arn:aws:iam::000000000000:root"},
+		{"test", "us-east-1a", "arn:aws:iam::000000000000:root"},
 	} {
 		call, err := dev.Authenticate(devRequest(c.accessKeyID, c.region), nil)
 		if err != nil {
@@ -30,6 +34,17 @@ func TestDevNamesTheAccount(t *testing.T) {
 		}
 		if call.Caller.Principal.ARN != c.arn || call.Region != c.region {
 			t.Errorf("%s in %s: got %s in %s", c.accessKeyID, c.region, call.Caller.Principal.ARN, call.Region)
+		}
+	}
+}
+
+// TestDevRegion: what cannot name a Region stands for the server's own.
+func TestDevRegion(t *testing.T) {
+	dev := NewDev("000000000000", "eu-west-1")
+	for _, region := range []string{"", "Local", "a_b", "a:b", strings.Repeat("a", 33)} {
+		call, err := dev.Authenticate(devRequest("test", region), nil)
+		if err != nil || call.Region != "eu-west-1" {
+			t.Errorf("%q: got Region %q, %v", region, call.Region, err)
 		}
 	}
 }

@@ -121,6 +121,38 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+// TestQueryAlias: the ARN of an alias stands for its name in requests of its account and Region.
+func TestQueryAlias(t *testing.T) {
+	const arn = "arn:aws:kms:us-east-1:111122223333:alias/team/app"
+	named := func(account, region, key string) []byte {
+		e := Event{ID: "e", Name: "Encrypt", Region: region, Identity: Identity{Type: "IAMUser", Account: account}, Parameters: details{{"keyId", key}},
+			Resources: []Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/k-1"}}}
+		return e.Append(nil)
+	}
+	for what, c := range map[string]struct {
+		line          []byte
+		byARN, byName bool
+	}{
+		"by ARN":                     {named("111122223333", "us-east-1", arn), true, true},
+		"by ARN, of another account": {named("444455556666", "us-east-1", arn), true, true},
+		"by name":                    {named("111122223333", "us-east-1", "alias/team/app"), true, true},
+		"another account's":          {named("444455556666", "us-east-1", "alias/team/app"), false, true},
+		"another Region's":           {named("111122223333", "eu-west-1", "alias/team/app"), false, true},
+		"another alias":              {named("111122223333", "us-east-1", "alias/app"), false, false},
+		"by key id":                  {named("111122223333", "us-east-1", "k-1"), false, false},
+	} {
+		if got := (&Filter{Key: arn}).Match(c.line); got != c.byARN {
+			t.Errorf("the ARN, a request that named it %s: %v", what, got)
+		}
+		if got := (&Filter{Key: "alias/team/app"}).Match(c.line); got != c.byName {
+			t.Errorf("the name, a request that named it %s: %v", what, got)
+		}
+		if !(&Filter{Key: "k-1"}).Match(c.line) {
+			t.Errorf("the key id, a request that named it %s: not found", what)
+		}
+	}
+}
+
 // BenchmarkEvent is the making of a record as Encrypt makes one.
 func BenchmarkEvent(b *testing.B) {
 	e := Event{ID: NewID(), RequestID: NewID(), Time: time.Now(), Name: "Encrypt", Region: "us-east-1",

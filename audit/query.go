@@ -9,7 +9,9 @@ import (
 
 // Filter chooses records; empty members choose all.
 type Filter struct {
-	Key          string // key id, key ARN or alias: of a resource or of the request
+	// Key is a key id or key ARN, which chooses every record about the key, however the request named
+	// it, or an alias name or alias ARN, which chooses the requests that named the alias.
+	Key          string
 	Operation    string
 	Principal    string // ARN, or the name at its end; a service, also for what it asked on somebody's behalf
 	Since, Until time.Time
@@ -21,9 +23,10 @@ type recordView struct {
 	EventTime    time.Time
 	EventName    string
 	ErrorCode    string
+	AWSRegion    string
 	UserIdentity struct {
-		ARN, UserName, PrincipalID, InvokedBy string
-		SessionContext                        struct {
+		ARN, UserName, PrincipalID, InvokedBy, AccountID string
+		SessionContext                                   struct {
 			SessionIssuer struct{ ARN, UserName string }
 		}
 	}
@@ -68,8 +71,9 @@ func keyParameters() []string {
 }
 
 func (f *Filter) key(r *recordView) bool {
+	alias, owned := r.aliasHere(f.Key)
 	names := func(s string) bool {
-		return s == f.Key || strings.HasSuffix(s, "/"+f.Key) || strings.HasSuffix(s, ":"+f.Key)
+		return s == f.Key || strings.HasSuffix(s, "/"+f.Key) || strings.HasSuffix(s, ":"+f.Key) || owned && s == alias
 	}
 	for _, resource := range r.Resources {
 		if names(resource.ARN) {
@@ -82,4 +86,14 @@ func (f *Filter) key(r *recordView) bool {
 		}
 	}
 	return false
+}
+
+// aliasHere gives the name by which a request of this record could have meant the alias of an ARN: a
+// name without an ARN is one of the caller's own account, in the Region of the request.
+func (r *recordView) aliasHere(arn string) (name string, owned bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || !strings.HasPrefix(parts[5], "alias/") {
+		return "", false
+	}
+	return parts[5], parts[3] == r.AWSRegion && parts[4] == r.UserIdentity.AccountID
 }

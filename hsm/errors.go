@@ -38,6 +38,8 @@ var (
 	// ErrNotFound: no slot, object or key version of that name. It never means "deleted": a
 	// token that lost its storage answers searches with success and nothing.
 	ErrNotFound = errors.New("not found")
+	// ErrNoTokens is an ErrNotFound: the module shows no token that is initialised.
+	ErrNoTokens = errors.New("no token matches the URI; present: none")
 )
 
 // An Error is a PKCS#11 function that failed.

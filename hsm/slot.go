@@ -35,13 +35,15 @@ func (m *module) findSlot(u URI) (uint, pkcs11.TokenInfo, error) {
 			slot, found = id, info
 		}
 	}
-	switch len(matches) {
-	case 1:
+	switch {
+	case len(matches) == 1:
 		return slot, found, nil
-	case 0:
-		return 0, found, fmt.Errorf("%w: no token matches the URI; present: %s", ErrNotFound, list(present))
+	case len(present) == 0:
+		return 0, found, fmt.Errorf("%w: %w", ErrNotFound, ErrNoTokens)
+	case len(matches) == 0:
+		return 0, found, fmt.Errorf("%w: no token matches the URI; present: %s", ErrNotFound, strings.Join(present, ", "))
 	default:
-		return 0, found, fmt.Errorf("%d tokens are %s, add serial or slot-id: %s", len(matches), u, list(matches))
+		return 0, found, fmt.Errorf("%d tokens are %s, add serial or slot-id: %s", len(matches), u, strings.Join(matches, ", "))
 	}
 }
 
@@ -70,13 +72,6 @@ func describe(slot uint, info pkcs11.TokenInfo) string {
 		Model:        printable(info.Model),
 		SlotID:       &slot,
 	}.String()
-}
-
-func list(s []string) string {
-	if len(s) == 0 {
-		return "none"
-	}
-	return strings.Join(s, ", ")
 }
 
 // printable cuts the blanks, or on some tokens the NULs, that fill the fields of CK_TOKEN_INFO.

@@ -48,13 +48,15 @@ func TestLookAtTheToken(t *testing.T) {
 // TestStatus asks a running server, and one that has stopped.
 func TestStatus(t *testing.T) {
 	server := kms11test.Start(t)
-	output, code := kms11test.Command(t, "status", "--data", server.Dir)
-	var status struct {
-		Version string `json:"version"`
-		Healthy bool   `json:"healthy"`
-	}
-	if err := json.Unmarshal([]byte(output), &status); err != nil || code != 0 || status.Version == "" || !status.Healthy {
-		t.Errorf("kms11 status left with %d and printed\n%s", code, output)
+	for _, args := range [][]string{{"status", "--data", server.Dir}, {"status", "--json", "--data", server.Dir}} {
+		output, code := kms11test.Command(t, args...)
+		var status struct {
+			Version string `json:"version"`
+			Healthy bool   `json:"healthy"`
+		}
+		if err := json.Unmarshal([]byte(output), &status); err != nil || code != 0 || status.Version == "" || !status.Healthy {
+			t.Errorf("kms11 %q left with %d and printed\n%s", args, code, output)
+		}
 	}
 	server.Stop(t)
 	wantRefusal(t, exitFailure, "no server answers", "status", "--data", server.Dir)

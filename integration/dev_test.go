@@ -35,6 +35,23 @@ func TestDevMode(t *testing.T) {
 	}
 }
 
+// TestDevModeServesAnyRegion makes keys in Regions with names as users of emulators choose them.
+func TestDevModeServesAnyRegion(t *testing.T) {
+	server := kms11test.Start(t, "--dev")
+	client := server.ClientWith(t, aws.Credentials{AccessKeyID: "test", SecretAccessKey: "any"})
+	for _, region := range []string{"local", "mars-1", "us-east-1a", "eu-central-1"} {
+		there := func(o *kms.Options) { o.Region = region }
+		made := must(client.CreateKey(t.Context(), &kms.CreateKeyInput{}, there))(t).KeyMetadata
+		if want := "arn:aws:kms:" + region + ":" + kms11test.Account + ":key/"; !strings.HasPrefix(*made.Arn, want) {
+			t.Errorf("%s: the key is %s", region, *made.Arn)
+		}
+		sealed := must(client.Encrypt(t.Context(), &kms.EncryptInput{KeyId: made.Arn, Plaintext: []byte("x")}, there))(t)
+		must(client.Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: sealed.CiphertextBlob, KeyId: made.Arn}, there))(t)
+		_, err := client.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: made.KeyId})
+		wantCode(t, err, "NotFoundException", "")
+	}
+}
+
 // TestDevModeIsNotTheDefault sends what dev mode takes to a server that is not in it.
 func TestDevModeIsNotTheDefault(t *testing.T) {
 	server := kms11test.Start(t)

@@ -89,7 +89,7 @@ func TestAdministratorsNewKey(t *testing.T) {
 	server := kms11test.Start(t)
 	old := server.Admin(t).Key
 	made := server.MustIAM(t, "", "rotate-access-key", "--id", old.AccessKeyID)
-	id, secret, found := strings.Cut(strings.TrimPrefix(made, "export AWS_ACCESS_KEY_ID="), "\nexport AWS_SECRET_ACCESS_KEY=")
+	id, secret, found := strings.Cut(strings.TrimPrefix(made, "export AWS_SESSION_TOKEN=\nexport AWS_ACCESS_KEY_ID="), "\nexport AWS_SECRET_ACCESS_KEY=")
 	if !found {
 		t.Fatalf("rotate-access-key printed another form: %d bytes", len(made))
 	}

@@ -54,7 +54,7 @@ func auditCommand() *cli.Command {
 				Usage:     "print the records that match",
 				ArgsUsage: "[DIR]",
 				Flags: append(settingFlags(),
-					&cli.StringFlag{Name: "key", Usage: "of a key, by `ID`, ARN or alias"},
+					&cli.StringFlag{Name: "key", Usage: "of a key, by its `ID` or ARN: all its records; by an alias or its ARN: those of requests that named the alias"},
 					&cli.StringFlag{Name: "operation", Usage: "of an operation, such as `Decrypt`"},
 					&cli.StringFlag{Name: "principal", Usage: "of a principal, by `ARN` or name"},
 					&cli.StringFlag{Name: "since", Usage: "not before `TIME`: RFC 3339, or how long ago, such as 24h"},

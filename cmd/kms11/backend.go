@@ -53,7 +53,7 @@ func (b *backend) lockData(data string) error {
 	}
 	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		dir.Close()
-		return fmt.Errorf("another kms11 uses the data directory %s: stop it first", data)
+		return fmt.Errorf("another kms11 uses the data directory %s: stop it first, or name another directory with --data", data)
 	}
 	b.lock = dir
 	return nil
@@ -79,7 +79,11 @@ func openToken(ctx context.Context, c Config, uri hsm.URI, log *slog.Logger) (*h
 	for _, warning := range uri.Warnings() {
 		log.Warn(warning, "token", uri.String())
 	}
-	return hsm.OpenToken(ctx, tokenConfig(c, uri, log))
+	token, err := hsm.OpenToken(ctx, tokenConfig(c, uri, log))
+	if len(c.Tokens) == 0 {
+		return token, err // the data directory's own: there is nothing to set
+	}
+	return token, withRemedy(uri, err)
 }
 
 // tokenConfig is how the settings have a token used.

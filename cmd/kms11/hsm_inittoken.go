@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +45,7 @@ func initTokenCommand() *cli.Command {
 				return err
 			}
 			if err := hsm.InitToken(module, c.String("label"), officer, user); err != nil {
-				return err
+				return withRemedy(hsm.URI{ModulePath: module}, err)
 			}
 			// Whole, so that it can go into a configuration file and be used from anywhere.
 			pinFile, err := filepath.Abs(c.String("pin-file"))
@@ -59,6 +61,9 @@ func initTokenCommand() *cli.Command {
 
 func readPIN(file string) (hsm.PIN, error) {
 	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hsm.PIN{}, usageError{fmt.Errorf("PIN: %w: make one with (umask 077; openssl rand -hex 8 > %s)", err, file)}
+	}
 	if err != nil {
 		return hsm.PIN{}, usageError{fmt.Errorf("PIN: %w", err)}
 	}

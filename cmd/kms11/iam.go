@@ -262,13 +262,14 @@ func showARN(to io.Writer, answer json.RawMessage) error {
 	return err
 }
 
-// showKey shows a new access key as a shell takes it.
+// showKey shows a new access key as a shell takes it. A session token that the shell has from elsewhere
+// would be sent with the key, and refused.
 func showKey(to io.Writer, answer json.RawMessage) error {
 	var key ops.AccessKey
 	if err := json.Unmarshal(answer, &key); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(to, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", key.ID, key.Secret)
+	_, err := fmt.Fprintf(to, "export AWS_SESSION_TOKEN=\nexport AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", key.ID, key.Secret)
 	return err
 }
 

@@ -197,7 +197,7 @@ func handler(c Config, service *ops.Service, measured *measuring, log *slog.Logg
 func listen(c Config) (net.Listener, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("%w: choose another address with --listen", err)
+		return nil, fmt.Errorf("%w: choose another address with --listen, or with LISTEN= for make run", err)
 	}
 	return listener, nil
 }

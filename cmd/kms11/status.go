@@ -15,7 +15,7 @@ func statusCommand() *cli.Command {
 		Name:        "status",
 		Usage:       "ask the running server how it is",
 		Description: "Prints JSON: version, health and what is wrong, domain, store, account and Region, and how each token is; fails if the server is not healthy. Asks over the admin socket in the data directory, so it works for the server's own user only.",
-		Flags:       settingFlags(),
+		Flags:       append(settingFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does without this flag too"}),
 		Action: func(c *cli.Context) error {
 			config, err := settings(c)
 			if err != nil {

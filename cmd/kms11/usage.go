@@ -19,7 +19,10 @@ func withUsageErrors(commands []*cli.Command) []*cli.Command {
 	return commands
 }
 
-func asUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+// asUsageError is what the library makes of flags that a command does not have, or not so.
+func asUsageError(c *cli.Context, err error, _ bool) error {
+	return usageError{fmt.Errorf("%w: see %s --help", err, commandOf(c))}
+}
 
 // requireFlags takes the check of required flags over from the library. Required flags are strings.
 func requireFlags(command *cli.Command) {
@@ -50,9 +53,13 @@ func requireFlags(command *cli.Command) {
 
 // errNoCommand says that a group of commands, or kms11 itself, has no command of a name.
 func errNoCommand(c *cli.Context, name string) error {
-	group := "kms11"
-	if c.Command != nil {
-		group = cmp.Or(c.Command.HelpName, group)
+	return usageError{fmt.Errorf("no command %q: see %s --help", name, commandOf(c))}
+}
+
+// commandOf is how a command, a group of commands or kms11 itself is called.
+func commandOf(c *cli.Context) string {
+	if c.Command == nil {
+		return "kms11"
 	}
-	return usageError{fmt.Errorf("no command %q: see %s --help", name, group)}
+	return cmp.Or(c.Command.HelpName, "kms11")
 }

@@ -38,7 +38,11 @@ func xksDoctorCommand() *cli.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			report := func(f xks.Finding) { printFinding(c.App.Writer, f) }
+			graded := map[xks.Grade]int{}
+			report := func(f xks.Finding) {
+				graded[f.Grade]++
+				printFinding(c.App.Writer, f)
+			}
 			if c.Bool("json") {
 				encoder := json.NewEncoder(c.App.Writer)
 				report = func(f xks.Finding) { _ = encoder.Encode(f) } // the exit code tells too
@@ -47,6 +51,9 @@ func xksDoctorCommand() *cli.Command {
 			failed, err := doctor.Examine(c.Context)
 			if err != nil {
 				return usageError{err}
+			}
+			if !c.Bool("json") {
+				printGrades(c.App.Writer, graded)
 			}
 			if failed > 0 {
 				return fmt.Errorf("%d checks failed", failed)
@@ -64,6 +71,12 @@ func printFinding(to io.Writer, f xks.Finding) {
 	if f.AWS != "" {
 		fmt.Fprintf(to, "      AWS KMS answers: %s\n", f.AWS)
 	}
+}
+
+// printGrades sums the findings up.
+func printGrades(to io.Writer, graded map[xks.Grade]int) {
+	passed, warned, failed, skipped := graded[xks.Passed], graded[xks.Warned], graded[xks.Failed], graded[xks.Skipped]
+	fmt.Fprintf(to, "%d checks: %d passed, %d warnings, %d failed, %d skipped\n", passed+warned+failed+skipped, passed, warned, failed, skipped)
 }
 
 // doctorConfig reads what the flags name.
