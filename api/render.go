@@ -39,9 +39,7 @@ type errorBody struct {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	known := kms.AsError(err)
 	status := known.Code.Status()
-	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled) // the client is: no fault of the server's
-	// While no request is served, anybody's would be a line in the log, maybe on the disk that is full.
-	if status >= http.StatusInternalServerError && !gone && !errors.Is(err, ops.ErrTrailStopped) {
+	if faulty(r, status, err) {
 		h.log.Error("request failed", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
 	} else {
 		h.log.Debug("request refused", "requestId", requestID, "target", r.Header.Get("X-Amz-Target"), "error", err)
@@ -57,4 +55,12 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string,
 	w.Header().Set("X-Amzn-ErrorType", string(known.Code))
 	respond(w, status, text)
 	return string(known.Code)
+}
+
+// faulty says whether an answer is by a fault of the server's that the log is to tell of: a client that has
+// gone is none, and of a trail that is stopped the trail itself tells once, while anybody's request would be a
+// line in the log, maybe on the disk that is full.
+func faulty(r *http.Request, status int, err error) bool {
+	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled)
+	return status >= http.StatusInternalServerError && !gone && !errors.Is(err, ops.ErrTrailStopped)
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"encoding/xml"
 	"errors"
 	"log/slog"
@@ -224,8 +223,7 @@ func queryErrorOf(err error) queryError {
 // fail answers with an error and gives its code.
 func (h *STS) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) (code string) {
 	told := queryErrorOf(err)
-	gone := r.Context().Err() != nil && errors.Is(err, context.Canceled)
-	if told.status >= http.StatusInternalServerError && !gone && !errors.Is(err, ops.ErrTrailStopped) {
+	if faulty(r, told.status, err) {
 		h.log.Error("request to STS failed", "requestId", requestID, "error", err)
 	} else {
 		h.log.Debug("request to STS refused", "requestId", requestID, "error", err)
