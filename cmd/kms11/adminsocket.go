@@ -40,21 +40,31 @@ func askAdmin(data, path string, request any) (*http.Response, error) {
 	return response, nil
 }
 
-// postAdmin sends a request to the running server and reads its answer, or the api.AdminError that it
-// answers with.
-func postAdmin(c *cli.Context, path string, request, answer any) error {
+// answerOf sends a request to the running server and gives its answer, or as an error the api.AdminError
+// that it answers with. The caller closes the body of the answer.
+func answerOf(c *cli.Context, path string, request any) (*http.Response, error) {
 	config, err := settings(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := askAdmin(config.Data, path, request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, adminFault(response)
+	}
+	return response, nil
+}
+
+// postAdmin sends a request to the running server and reads its answer.
+func postAdmin(c *cli.Context, path string, request, answer any) error {
+	response, err := answerOf(c, path, request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return adminFault(response)
-	}
 	return json.NewDecoder(response.Body).Decode(answer)
 }
 
@@ -69,18 +79,11 @@ func adminFault(response *http.Response) error {
 
 // printAdmin sends a request to the running server and prints what it answers, if that says anything.
 func printAdmin(c *cli.Context, path string, request any) error {
-	config, err := settings(c)
-	if err != nil {
-		return err
-	}
-	response, err := askAdmin(config.Data, path, request)
+	response, err := answerOf(c, path, request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return adminFault(response)
-	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAdminAnswer))
 	if err != nil {
 		return err
