@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -77,20 +76,7 @@ type record struct {
 // records are those about keys.
 func (h *auditedHarness) records() []record {
 	h.t.Helper()
-	var all []record
-	for line, err := range audit.Lines(h.dir, 1) {
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		var r record
-		if err := json.Unmarshal(line, &r); err != nil {
-			h.t.Fatal(err)
-		}
-		if r.EventSource == audit.SourceKMS {
-			all = append(all, r)
-		}
-	}
-	return all
+	return slices.DeleteFunc(h.told(), func(r record) bool { return r.EventSource != audit.SourceKMS })
 }
 
 func (h *auditedHarness) last() record {
