@@ -23,13 +23,36 @@ func (d *Domain) Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []
 // EncryptBound is Encrypt with additional authenticated data that depend on the nonce. bind may be
 // called more than once; it must not keep the nonce.
 func (d *Domain) EncryptBound(ctx context.Context, m *kms.Material, bind func(nonce []byte) []byte, plaintext []byte) (Sealed, error) {
+	return d.encrypt(ctx, m, bind, known(plaintext))
+}
+
+// EncryptRandom is Encrypt of n bytes, 1 to 65536, from the token's generator, which it gives: a data key.
+// Both calls are made in one turn of a session. On an error nothing of the bytes is left.
+func (d *Domain) EncryptRandom(ctx context.Context, m *kms.Material, aad []byte, n int) (plaintext []byte, sealed Sealed, err error) {
+	if n < 1 || n > maxRandom {
+		return nil, Sealed{}, fmt.Errorf("%d random bytes: not 1 to %d", n, maxRandom)
+	}
+	sealed, err = d.encrypt(ctx, m, func([]byte) []byte { return aad }, func(s *session) ([]byte, error) {
+		clear(plaintext) // of a call that is repeated
+		var err error
+		plaintext, err = s.random(n)
+		return plaintext, err
+	})
+	if err != nil {
+		clear(plaintext)
+		return nil, Sealed{}, err
+	}
+	return plaintext, sealed, nil
+}
+
+// encrypt encrypts the text of a message: see keyring.seal.
+func (d *Domain) encrypt(ctx context.Context, m *kms.Material, bind func(nonce []byte) []byte, text func(*session) ([]byte, error)) (sealed Sealed, err error) {
 	sc, err := schemeOf(m.Scheme)
 	if err != nil {
 		return Sealed{}, err
 	}
-	var sealed Sealed
 	err = d.use(ctx, func(l *loaded) (err error) {
-		sealed, err = l.seal(ctx, m, sc, bind, plaintext)
+		sealed, err = l.seal(ctx, m, sc, bind, text)
 		return err
 	})
 	return sealed, err

@@ -21,8 +21,9 @@ type keyring struct {
 	bring func(ctx context.Context, m *kms.Material, kind secretKind) (object, error)
 }
 
-// seal encrypts one message under m. bind gives the additional authenticated data for its nonce.
-func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind func(nonce []byte) []byte, plaintext []byte) (sealed Sealed, err error) {
+// seal encrypts one message under m. bind gives the additional authenticated data for its nonce, and text
+// the message: it may run several times.
+func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind func(nonce []byte) []byte, text func(*session) ([]byte, error)) (sealed Sealed, err error) {
 	t, err := r.ticket(ctx, m, sc)
 	if err != nil {
 		return Sealed{}, err
@@ -30,6 +31,10 @@ func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind fu
 	defer r.cache.release(t.key)
 	iv, aad := t.iv[:], bind(t.nonce)
 	err = r.conn.do(ctx, laneShort, func(s *session) error {
+		plaintext, err := text(s)
+		if err != nil {
+			return err
+		}
 		out, err := s.sealGCM(t.key.handle, iv, aad, plaintext)
 		if err == nil {
 			sealed = Sealed{Nonce: t.nonce, IV: iv, Ciphertext: out}
@@ -37,6 +42,11 @@ func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind fu
 		return err
 	})
 	return sealed, err
+}
+
+// known is the text of a message that is there already.
+func known(plaintext []byte) func(*session) ([]byte, error) {
+	return func(*session) ([]byte, error) { return plaintext, nil }
 }
 
 // open decrypts what seal made, and what fits the scheme.

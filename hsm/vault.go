@@ -137,7 +137,7 @@ func (v *Vault) Encrypt(ctx context.Context, m *kms.Material, aad, plaintext []b
 		return Sealed{}, err
 	}
 	err = v.use(ctx, m, sc, func(h *shelf) (err error) {
-		sealed, err = h.seal(ctx, m, sc, func([]byte) []byte { return aad }, plaintext)
+		sealed, err = h.seal(ctx, m, sc, func([]byte) []byte { return aad }, known(plaintext))
 		return err
 	})
 	return sealed, err

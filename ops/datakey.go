@@ -74,20 +74,12 @@ func (s *Service) dataKeyFor(ctx context.Context, call *Call, keyID string, by b
 	return k, size, err
 }
 
-// dataKey makes a data key with the token's random number generator and encrypts it. The
-// plaintext is what the operation hands out; the caller wipes it where it does not.
+// dataKey makes a data key with a token's random number generator and encrypts it. The plaintext is what
+// the operation hands out; the caller wipes it where it does not.
 func (s *Service) dataKey(ctx context.Context, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
-	d, err := s.domainOf(k.CurrentMaterial())
-	if err == nil {
-		plaintext, err = d.Random(ctx, size)
-	}
+	at, err := s.homeOf(ctx, k)
 	if err != nil {
-		return nil, nil, tokenError(err)
-	}
-	blob, err = s.seal(ctx, call, k, plaintext, context)
-	if err != nil {
-		clear(plaintext)
 		return nil, nil, err
 	}
-	return plaintext, blob, nil
+	return at.dataKey(ctx, call, k, size, context)
 }

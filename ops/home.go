@@ -15,6 +15,9 @@ import (
 type home interface {
 	// seal encrypts under the current material of k and gives the blob.
 	seal(ctx context.Context, call *Call, k key, plaintext []byte, context map[string]string) ([]byte, error)
+	// dataKey makes size bytes with the generator of the domain and seals them. The caller wipes them where it
+	// does not hand them out.
+	dataKey(ctx context.Context, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error)
 	// open decrypts what seal made.
 	open(ctx context.Context, call *Call, from source) ([]byte, error)
 }
@@ -30,7 +33,7 @@ func (s *Service) homeOf(ctx context.Context, k key) (home, error) {
 		if err != nil {
 			return nil, clusterError(k, err)
 		}
-		return vaultHome{vault, s.connections}, nil
+		return vaultHome{s, vault}, nil
 	}
 	proxy, err := s.proxyOf(ctx, k.store)
 	if err != nil {
@@ -48,13 +51,27 @@ type sealer interface {
 // sealBlob makes a blob of version 1 without an external layer. The error is the token's.
 func sealBlob(ctx context.Context, in sealer, k key, plaintext []byte, context map[string]string) ([]byte, error) {
 	c := newCiphertext(k)
-	aad := appendContext(c.appendHeader(nil, shortIV), context)
-	sealed, err := in.Encrypt(ctx, k.CurrentMaterial(), aad, plaintext)
+	sealed, err := in.Encrypt(ctx, k.CurrentMaterial(), c.bound(context), plaintext)
 	if err != nil {
 		return nil, err
 	}
-	c.nonce, c.iv, c.sealed = sealed.Nonce, sealed.IV, sealed.Ciphertext
-	return c.marshal(), nil
+	return c.with(sealed), nil
+}
+
+// sealedRandom is home.dataKey where the domain does not seal.
+func (s *Service) sealedRandom(ctx context.Context, in home, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+	d, err := s.domainOf(k.CurrentMaterial())
+	if err == nil {
+		plaintext, err = d.Random(ctx, size)
+	}
+	if err != nil {
+		return nil, nil, tokenError(err)
+	}
+	if blob, err = in.seal(ctx, call, k, plaintext, context); err != nil {
+		clear(plaintext)
+		return nil, nil, err
+	}
+	return plaintext, blob, nil
 }
 
 // openBlob opens what sealBlob made. The error is the token's.
@@ -79,6 +96,19 @@ func (h *domainHome) seal(ctx context.Context, _ *Call, k key, plaintext []byte,
 	return blob, tokenError(err)
 }
 
+func (h *domainHome) dataKey(ctx context.Context, _ *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+	d, err := (*Service)(h).domainOf(k.CurrentMaterial())
+	if err != nil {
+		return nil, nil, tokenError(err)
+	}
+	c := newCiphertext(k)
+	plaintext, sealed, err := d.EncryptRandom(ctx, k.CurrentMaterial(), c.bound(context), size)
+	if err != nil {
+		return nil, nil, tokenError(err)
+	}
+	return plaintext, c.with(sealed), nil
+}
+
 func (h *domainHome) open(ctx context.Context, _ *Call, from source) ([]byte, error) {
 	d, err := (*Service)(h).domainOf(from.material)
 	if err != nil {
@@ -90,13 +120,17 @@ func (h *domainHome) open(ctx context.Context, _ *Call, from source) ([]byte, er
 
 // vaultHome is the home of a key that is an object in the token of a custom key store.
 type vaultHome struct {
-	vault       *hsm.Vault
-	connections *connections
+	service *Service
+	vault   *hsm.Vault
 }
 
 func (h vaultHome) seal(ctx context.Context, _ *Call, k key, plaintext []byte, context map[string]string) ([]byte, error) {
 	blob, err := sealBlob(ctx, h.vault, k, plaintext, context)
 	return blob, h.failed(k, err)
+}
+
+func (h vaultHome) dataKey(ctx context.Context, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+	return h.service.sealedRandom(ctx, h, call, k, size, context)
 }
 
 func (h vaultHome) open(ctx context.Context, _ *Call, from source) ([]byte, error) {
@@ -106,7 +140,7 @@ func (h vaultHome) open(ctx context.Context, _ *Call, from source) ([]byte, erro
 
 func (h vaultHome) failed(k key, err error) error {
 	if hsm.PINCounted(err) {
-		h.connections.wake() // the store has failed
+		h.service.connections.wake() // the store has failed
 	}
 	return clusterError(k, err)
 }
@@ -161,6 +195,10 @@ func (h externalHome) seal(ctx context.Context, call *Call, k key, plaintext []b
 	return c.marshal(), nil
 }
 
+func (h externalHome) dataKey(ctx context.Context, call *Call, k key, size int, context map[string]string) (plaintext, blob []byte, err error) {
+	return h.service.sealedRandom(ctx, h, call, k, size, context)
+}
+
 func (h externalHome) open(ctx context.Context, call *Call, from source) ([]byte, error) {
 	k, header := from.key, from.blob[:headerSize:headerSize]
 	d, err := h.service.domainOf(from.material)
@@ -192,6 +230,17 @@ func (h externalHome) open(ctx context.Context, call *Call, from source) ([]byte
 func outerAAD(header []byte, context map[string]string) []byte {
 	sum := sha256.Sum256(appendContext(nil, context))
 	return append(append(make([]byte, 0, headerSize+len(sum)), header...), sum[:]...)
+}
+
+// bound is what a new blob of version 1 is bound to: its header and the encryption context.
+func (c *ciphertext) bound(context map[string]string) []byte {
+	return appendContext(c.appendHeader(make([]byte, 0, 128), shortIV), context)
+}
+
+// with is the blob of what was sealed.
+func (c *ciphertext) with(sealed hsm.Sealed) []byte {
+	c.nonce, c.iv, c.sealed = sealed.Nonce, sealed.IV, sealed.Ciphertext
+	return c.marshal()
 }
 
 // newCiphertext is the header of a new blob of k.
