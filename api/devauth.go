@@ -28,13 +28,13 @@ var (
 
 // Authenticate implements Authenticator. A request that a browser sent for a web page is refused:
 // nothing else would keep a page from using the keys of whoever visits it.
-func (d *Dev) Authenticate(r *http.Request, _ []byte) (ops.Call, error) {
+func (d *Dev) Authenticate(r *http.Request, _ []byte, call *ops.Call) error {
 	if r.Header.Get("Origin") != "" {
-		return ops.Call{}, kms.Errorf(kms.AccessDeniedException, "Dev mode takes no requests from web pages.")
+		return kms.Errorf(kms.AccessDeniedException, "Dev mode takes no requests from web pages.")
 	}
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return ops.Call{}, kms.Errorf(kms.MissingAuthenticationTokenException, "Missing Authentication Token")
+		return kms.Errorf(kms.MissingAuthenticationTokenException, "Missing Authentication Token")
 	}
 	account, region := d.account, d.region
 	if authorization, err := sigv4.Parse(header); err == nil {
@@ -45,7 +45,8 @@ func (d *Dev) Authenticate(r *http.Request, _ []byte) (ops.Call, error) {
 			region = authorization.Region
 		}
 	}
-	return ops.Call{Region: region, Caller: ops.RootCaller(kms.PartitionOf(region), account)}, nil
+	call.Region, call.Caller = region, ops.RootCaller(kms.PartitionOf(region), account)
+	return nil
 }
 
 // Screen implements Authenticator. In dev mode everybody is somebody.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kms11/kms11/kms"
+	"github.com/kms11/kms11/ops"
 )
 
 func devRequest(accessKeyID, region string) *http.Request {
@@ -27,8 +28,8 @@ func TestDevNamesTheAccount(t *testing.T) {
 		{"test", "local", "arn:aws:iam::000000000000:root"},
 		{"test", "us-east-1a", "arn:aws:iam::000000000000:root"},
 	} {
-		call, err := dev.Authenticate(devRequest(c.accessKeyID, c.region), nil)
-		if err != nil {
+		var call ops.Call
+		if err := dev.Authenticate(devRequest(c.accessKeyID, c.region), nil, &call); err != nil {
 			t.Errorf("%s: %v", c.accessKeyID, err)
 			continue
 		}
@@ -42,8 +43,8 @@ func TestDevNamesTheAccount(t *testing.T) {
 func TestDevRegion(t *testing.T) {
 	dev := NewDev("000000000000", "eu-west-1")
 	for _, region := range []string{"", "Local", "a_b", "a:b", strings.Repeat("a", 33)} {
-		call, err := dev.Authenticate(devRequest("test", region), nil)
-		if err != nil || call.Region != "eu-west-1" {
+		var call ops.Call
+		if err := dev.Authenticate(devRequest("test", region), nil, &call); err != nil || call.Region != "eu-west-1" {
 			t.Errorf("%q: got Region %q, %v", region, call.Region, err)
 		}
 	}
@@ -60,8 +61,9 @@ func TestDevRefuses(t *testing.T) {
 		"a web page":         {fromPage, kms.AccessDeniedException},
 		"an unsigned caller": {httptest.NewRequest(http.MethodPost, "/", nil), kms.MissingAuthenticationTokenException},
 	} {
-		if _, err := dev.Authenticate(c.request, nil); kms.AsError(err).Code != c.code {
-			t.Errorf("%s: got %v", name, err)
+		var call ops.Call
+		if err := dev.Authenticate(c.request, nil, &call); kms.AsError(err).Code != c.code || call.Caller != nil {
+			t.Errorf("%s: got %v, as %v", name, err, call.Caller)
 		}
 	}
 }

@@ -35,7 +35,8 @@ const (
 type Authenticator interface {
 	// Screen refuses what Authenticate would refuse with any body, in the same words.
 	Screen(r *http.Request) error
-	Authenticate(r *http.Request, body []byte) (ops.Call, error)
+	// Authenticate sets Region, Caller and Via of a request's call. On an error it leaves them as they were.
+	Authenticate(r *http.Request, body []byte, call *ops.Call) error
 }
 
 // Handler serves the KMS API. It is safe for concurrent use.
@@ -80,13 +81,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	m.operation = operation.Name
 	call := h.service.Begin(requestID, originOf(r))
-	output, err := h.invoke(w, r, operation, &call, buffer)
+	output, err := h.invoke(w, r, operation, call, buffer)
 	buffer.Reset() // the request has been decoded; the answer takes its place
 	if err == nil {
 		err = encode(buffer, output)
 	}
 	// The answer leaves once there is a record of it.
-	if unrecorded := h.service.Conclude(&call, output, err); unrecorded != nil {
+	if unrecorded := h.service.Conclude(call, output, err); unrecorded != nil {
 		err = unrecorded
 	}
 	if err != nil {
@@ -117,14 +118,10 @@ func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.O
 		}
 		return nil, err
 	}
-	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
-	if err != nil {
+	if err := h.authenticator.Authenticate(r, body.Bytes(), call); err != nil {
 		call.Claimed, call.Region = asserted(r)
 		return nil, err
 	}
-	authenticated.RequestID, authenticated.Operation, authenticated.Origin = call.RequestID, call.Operation, call.Origin
-	authenticated.EventID, authenticated.Began = call.EventID, call.Began
-	*call = authenticated
 	return operation.Invoke(r.Context(), h.service, call, body.Bytes())
 }
 

@@ -84,17 +84,17 @@ func (c *Certificates) byCertificate(r *http.Request) bool {
 
 // Authenticate implements Authenticator. A request that a browser sent for a web page is refused: the
 // browser adds its user's certificate to requests of any page.
-func (c *Certificates) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
+func (c *Certificates) Authenticate(r *http.Request, body []byte, call *ops.Call) error {
 	if !c.byCertificate(r) {
-		return c.signed.Authenticate(r, body)
+		return c.signed.Authenticate(r, body, call)
 	}
 	if r.Header.Get("Origin") != "" {
-		return ops.Call{}, kms.Errorf(kms.AccessDeniedException, "Client certificates are not taken from web pages.")
+		return kms.Errorf(kms.AccessDeniedException, "Client certificates are not taken from web pages.")
 	}
 	certificate := r.TLS.PeerCertificates[0]
 	if now := c.now(); now.After(certificate.NotAfter) || now.Before(certificate.NotBefore) {
 		// It was good when the connection began.
-		return ops.Call{}, kms.Errorf(kms.UnrecognizedClientException, "The client certificate has expired.")
+		return kms.Errorf(kms.UnrecognizedClientException, "The client certificate has expired.")
 	}
 	for i := range c.rules {
 		if !c.rules[i].fits(certificate) {
@@ -102,11 +102,15 @@ func (c *Certificates) Authenticate(r *http.Request, body []byte) (ops.Call, err
 		}
 		caller, err := c.caller(r.Context(), c.rules[i].Principal, sessionName(certificate))
 		if errors.Is(err, ops.NoSuchEntity) {
-			return ops.Call{}, kms.Errorf(kms.UnrecognizedClientException, "The client certificate stands for a principal that does not exist.").Because(errors.New(err.Error()))
+			return kms.Errorf(kms.UnrecognizedClientException, "The client certificate stands for a principal that does not exist.").Because(errors.New(err.Error()))
 		}
-		return ops.Call{Region: c.region, Caller: caller}, err
+		if err != nil {
+			return err
+		}
+		call.Region, call.Caller = c.region, caller
+		return nil
 	}
-	return c.signed.Authenticate(r, body) // which says that there is no signature
+	return c.signed.Authenticate(r, body, call) // which says that there is no signature
 }
 
 // sessionForm is what a session of a role can be named.

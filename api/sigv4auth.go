@@ -88,19 +88,28 @@ func (a *SigV4) Screen(r *http.Request) error {
 }
 
 // Authenticate implements Authenticator.
-func (a *SigV4) Authenticate(r *http.Request, body []byte) (ops.Call, error) {
+func (a *SigV4) Authenticate(r *http.Request, body []byte, call *ops.Call) error {
 	result, err := a.verifier.Verify(r, body)
 	if err != nil {
-		return ops.Call{}, refused(err)
+		return refused(err)
 	}
-	call := ops.Call{Region: result.Region, Caller: result.Credential.Value.(*ops.Caller)}
-	if call.Caller.Principal.Service == "" {
-		return call, nil
+	caller := result.Credential.Value.(*ops.Caller)
+	if caller.Principal.Service != "" {
+		return a.serviceCall(r, call, ops.Call{Region: result.Region, Caller: caller})
 	}
+	call.Region, call.Caller = result.Region, caller
+	return nil
+}
+
+// serviceCall makes a service's request, sent as it says, one of whom it is for.
+func (a *SigV4) serviceCall(r *http.Request, call *ops.Call, sent ops.Call) error {
 	claim, err := claimed(r)
 	if err != nil {
-		return ops.Call{}, err
+		return err
 	}
-	err = a.service.ServiceCall(r.Context(), &call, claim)
-	return call, err
+	if err := a.service.ServiceCall(r.Context(), &sent, claim); err != nil {
+		return err
+	}
+	call.Region, call.Caller, call.Via = sent.Region, sent.Caller, sent.Via
+	return nil
 }

@@ -66,7 +66,7 @@ func (h *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	requestID := newRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	call := h.service.BeginSTS(requestID, originOf(r))
-	answer, err := h.invoke(w, r, &call)
+	answer, err := h.invoke(w, r, call)
 	m.operation = call.Operation
 	if call.Operation != "" { // else there is nothing that the audit trail tells of
 		var told queryError
@@ -74,7 +74,7 @@ func (h *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			told = queryErrorOf(err)
 		}
 		// The answer leaves once there is a record of it.
-		if unrecorded := h.service.ConcludeSTS(&call, told.code, told.message); unrecorded != nil {
+		if unrecorded := h.service.ConcludeSTS(call, told.code, told.message); unrecorded != nil {
 			err = unrecorded
 		}
 	}
@@ -126,12 +126,10 @@ func (h *STS) invoke(w http.ResponseWriter, r *http.Request, call *ops.Call) (an
 		}
 		return webIdentityAnswer(assumed, call.RequestID), nil
 	}
-	authenticated, err := h.authenticator.Authenticate(r, body.Bytes())
-	if err != nil {
+	if err := h.authenticator.Authenticate(r, body.Bytes(), call); err != nil {
 		call.Claimed, call.Region = asserted(r)
 		return nil, err
 	}
-	call.Region, call.Caller, call.Via = authenticated.Region, authenticated.Caller, authenticated.Via
 	switch call.Operation {
 	case "GetCallerIdentity":
 		return callerIdentityAnswer(h.service.GetCallerIdentity(call), call.RequestID), nil

@@ -183,7 +183,7 @@ type panicking struct{}
 
 func (panicking) Screen(*http.Request) error { panic("a fault") }
 
-func (panicking) Authenticate(*http.Request, []byte) (ops.Call, error) { panic("a fault") }
+func (panicking) Authenticate(*http.Request, []byte, *ops.Call) error { panic("a fault") }
 
 // TestWhichServiceIsAsked sends requests to the endpoint that could be for either service.
 func TestWhichServiceIsAsked(t *testing.T) {

@@ -34,7 +34,7 @@ func (s *Service) administer(origin Origin, a administration, do func(call *Call
 		call.other.parameters = a.parameters
 	}
 	if err = s.Auditable(); err == nil {
-		answer, err = do(&call)
+		answer, err = do(call)
 	}
 	code, message := "", ""
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Service) administer(origin Origin, a administration, do func(call *Call
 	} else if shown, ok := answer.(interface{ shown() jsonMembers }); ok {
 		call.answer(shown.shown())
 	}
-	if unrecorded := s.concludeOther(&call, code, message); unrecorded != nil && err == nil {
+	if unrecorded := s.concludeOther(call, code, message); unrecorded != nil && err == nil {
 		return nil, unrecorded
 	}
 	return answer, err

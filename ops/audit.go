@@ -12,10 +12,10 @@ import (
 
 // Begin makes the call of a request that has just arrived: with a time, and with the id of its audit
 // event.
-func (s *Service) Begin(requestID string, origin Origin) Call {
-	call := Call{RequestID: requestID, Origin: origin}
+func (s *Service) Begin(requestID string, origin Origin) *Call {
+	call := &Call{RequestID: requestID, Origin: origin}
 	if s.audit != nil {
-		s.identify(&call)
+		s.identify(call)
 	}
 	return call
 }
@@ -101,7 +101,7 @@ func (s *Service) serviceCall(event string, r *keystore.KeyRecord) *Call {
 		call.Region = r.Region
 		call.touch(keyOf(r))
 	}
-	return &call
+	return call
 }
 
 // happen says that a service call did something to a key.

@@ -56,11 +56,11 @@ func (h *auditedHarness) request(op string, in any) (*Call, any, error) {
 	h.t.Helper()
 	call := h.service.Begin("request-of-"+op, Origin{SourceIP: "192.0.2.1", UserAgent: "test"})
 	call.Region, call.Caller, call.Operation = testRegion, RootCaller("aws", account), op
-	out, err := h.invokeAs(&call, op, in)
-	if recorded := h.service.Conclude(&call, out, err); recorded != nil {
+	out, err := h.invokeAs(call, op, in)
+	if recorded := h.service.Conclude(call, out, err); recorded != nil {
 		h.t.Fatal(recorded)
 	}
-	return &call, out, err
+	return call, out, err
 }
 
 // record is a record of the trail as far as tests look at it.
@@ -181,7 +181,7 @@ func TestOutbox(t *testing.T) {
 	// A crash before the trail has the event, and one after.
 	call := h.service.Begin("lost", Origin{})
 	call.Region, call.Caller = testRegion, RootCaller("aws", account)
-	if _, err := h.invokeAs(&call, "DisableKey", in{"KeyId": key}); err != nil {
+	if _, err := h.invokeAs(call, "DisableKey", in{"KeyId": key}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.request("EnableKey", in{"KeyId": key}); err != nil {
@@ -236,7 +236,7 @@ func TestOutboxOwed(t *testing.T) {
 	key := h.createKeyAudited()
 	call := h.service.Begin("owed", Origin{})
 	call.Region, call.Caller = testRegion, RootCaller("aws", account)
-	if _, err := h.invokeAs(&call, "DisableKey", in{"KeyId": key}); err != nil {
+	if _, err := h.invokeAs(call, "DisableKey", in{"KeyId": key}); err != nil {
 		t.Fatal(err)
 	}
 	h.service.outbox.settle(call.EventID, false)
@@ -303,7 +303,7 @@ func TestUnauditable(t *testing.T) {
 		t.Errorf("the scheduler: %v", err)
 	}
 	call := h.service.Begin("r", Origin{})
-	if err := h.service.Conclude(&call, nil, nil); !errors.Is(err, audit.ErrClosed) {
+	if err := h.service.Conclude(call, nil, nil); !errors.Is(err, audit.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -313,7 +313,7 @@ func TestUnknownCaller(t *testing.T) {
 	h := newAudited(t)
 	call := h.service.Begin("r", Origin{SourceIP: "192.0.2.1"})
 	call.Operation, call.Claimed = "Decrypt", `AKIA"`
-	if err := h.service.Conclude(&call, nil, kms.Errorf(kms.UnrecognizedClientException, "The security token included in the request is invalid.")); err != nil {
+	if err := h.service.Conclude(call, nil, kms.Errorf(kms.UnrecognizedClientException, "The security token included in the request is invalid.")); err != nil {
 		t.Fatal(err)
 	}
 	r := h.last()

@@ -165,7 +165,7 @@ func TestAdministrationOutbox(t *testing.T) {
 	call.Operation, call.other = "CreateUser", &other{source: audit.SourceIAM, identity: audit.Identity{Type: administratorType}}
 	in := &CreateUserRequest{Name: "lost", Account: stranger}
 	call.tell(in.told())
-	must(h.service.CreateUser(t.Context(), &call, in))(t) // and a crash before it is recorded
+	must(h.service.CreateUser(t.Context(), call, in))(t) // and a crash before it is recorded
 	h.closeTrail()
 	h.openTrail()
 	for range 2 {
@@ -216,7 +216,7 @@ func TestSTSEvents(t *testing.T) {
 	begin := func(operation string) *Call {
 		call := h.service.BeginSTS("request-of-"+operation, Origin{SourceIP: "192.0.2.1"})
 		call.Operation, call.Region, call.Caller = operation, testRegion, alice.Caller
-		return &call
+		return call
 	}
 	conclude := func(call *Call, err error) record {
 		t.Helper()
@@ -344,7 +344,7 @@ func TestProxyEvents(t *testing.T) {
 		Request: ProxyRequest{Key: "k", PrincipalARN: "arn:aws:iam::999999999999:user/who", Operation: "GenerateDataKey"},
 	}
 	before := len(h.told())
-	if err := proxy.Conclude(&call, &event, "", ""); err != nil {
+	if err := proxy.Conclude(call, &event, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	r := h.newest()
@@ -362,7 +362,7 @@ func TestProxyEvents(t *testing.T) {
 
 	// Nobody was authenticated, and no key was found.
 	call = proxy.Begin(Origin{SourceIP: "192.0.2.9"})
-	if err := proxy.Conclude(&call, &ProxyEvent{Operation: "Decrypt", Prefix: "/t", AccessKeyID: "claimed"}, "AuthenticationFailedException", "no"); err != nil {
+	if err := proxy.Conclude(call, &ProxyEvent{Operation: "Decrypt", Prefix: "/t", AccessKeyID: "claimed"}, "AuthenticationFailedException", "no"); err != nil {
 		t.Fatal(err)
 	}
 	if r := h.newest(); r.EventSource != audit.SourceXKS || r.UserIdentity["type"] != "Unknown" || r.ErrorCode != "AuthenticationFailedException" || r.AdditionalEventData["claimedAccessKeyId"] != "claimed" || r.Resources != nil {

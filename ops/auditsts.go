@@ -8,7 +8,7 @@ import (
 )
 
 // BeginSTS makes the call of a request to STS that has just arrived.
-func (s *Service) BeginSTS(requestID string, origin Origin) Call {
+func (s *Service) BeginSTS(requestID string, origin Origin) *Call {
 	call := s.Begin(requestID, origin)
 	call.other = &other{source: audit.SourceSTS, readOnly: true}
 	return call

@@ -18,7 +18,7 @@ func (h *auditedHarness) refuse(address string) {
 	h.t.Helper()
 	call := h.service.Begin("r", Origin{SourceIP: address})
 	call.Operation = "Decrypt"
-	if err := h.service.Conclude(&call, nil, kms.UnrecognizedClientException.Err()); err != nil {
+	if err := h.service.Conclude(call, nil, kms.UnrecognizedClientException.Err()); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -28,7 +28,7 @@ func (p *Proxy) Ready() error { return p.service.Auditable() }
 // Begin makes the call of a request that has just arrived.
 //
 // Its event has no request id: the proxy gives none, and the calling KMS's is among the parameters.
-func (p *Proxy) Begin(origin Origin) Call { return p.service.Begin("", origin) }
+func (p *Proxy) Begin(origin Origin) *Call { return p.service.Begin("", origin) }
 
 // Conclude records a request with its outcome, in one record; code is empty for a success. With an
 // error the answer must not leave, as for Service.Conclude.

@@ -41,7 +41,7 @@ func (e *exchange) conclude(known *Error) error {
 	if known != nil {
 		code, message = known.Name, known.Message
 	}
-	return e.handler.proxy.Conclude(&e.call, &event, code, message)
+	return e.handler.proxy.Conclude(e.call, &event, code, message)
 }
 
 // originOf is where a request came from.

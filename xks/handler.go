@@ -132,7 +132,7 @@ type exchange struct {
 	admitted bool
 	request  *request
 	key      *ops.ProxyKey // nil until it is found
-	call     ops.Call
+	call     *ops.Call
 }
 
 var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
