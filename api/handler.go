@@ -84,7 +84,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	output, err := h.invoke(w, r, operation, call, buffer)
 	buffer.Reset() // the request has been decoded; the answer takes its place
 	if err == nil {
-		err = encode(buffer, output)
+		encode(buffer, output)
 	}
 	// The answer leaves once there is a record of it.
 	if unrecorded := h.service.Conclude(call, output, err); unrecorded != nil {
@@ -100,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // invoke takes a request to its operation and turns a panic there into an error. The call tells
 // afterwards what is known of the request.
-func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.Operation, call *ops.Call, body *bytes.Buffer) (output any, err error) {
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, operation ops.Operation, call *ops.Call, body *bytes.Buffer) (output kms.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic in an operation", "requestId", call.RequestID, "stack", string(debug.Stack()))

@@ -4,23 +4,23 @@ package kms
 
 // AppendAudit implements Audited.
 func (r *CancelKeyDeletionRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CancelKeyDeletionResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ConnectCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -28,15 +28,15 @@ func (*ConnectCustomKeyStoreResponse) AppendAudit(b []byte) []byte { return appe
 
 // AppendAudit implements Audited.
 func (r *CreateAliasRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("aliasName", r.AliasName)
 	o.text("targetKeyId", r.TargetKeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreName", r.CustomKeyStoreName)
 	o.text("cloudHsmClusterId", r.CloudHsmClusterId)
 	o.text("customKeyStoreType", string(r.CustomKeyStoreType))
@@ -45,43 +45,41 @@ func (r *CreateCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
 	o.text("xksProxyVpcEndpointServiceName", r.XksProxyVpcEndpointServiceName)
 	o.text("xksProxyVpcEndpointServiceOwner", r.XksProxyVpcEndpointServiceOwner)
 	o.text("xksProxyConnectivity", string(r.XksProxyConnectivity))
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateCustomKeyStoreResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateGrantRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("granteePrincipal", r.GranteePrincipal)
 	o.text("granteeServicePrincipal", r.GranteeServicePrincipal)
 	o.text("retiringPrincipal", r.RetiringPrincipal)
 	o.text("retiringServicePrincipal", r.RetiringServicePrincipal)
-	auditTexts(&o, "operations", r.Operations)
-	if r.Constraints != nil {
-		o.value("constraints", r.Constraints)
-	}
+	texts(&o, "operations", r.Operations)
+	nested(&o, "constraints", r.Constraints, (*GrantConstraints).AppendAudit)
 	o.text("name", r.Name)
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateGrantResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("grantId", r.GrantId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("policy", r.Policy)
 	o.text("description", r.Description)
 	o.text("keyUsage", string(r.KeyUsage))
@@ -90,28 +88,26 @@ func (r *CreateKeyRequest) AppendAudit(b []byte) []byte {
 	o.text("origin", string(r.Origin))
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
 	o.flag("bypassPolicyLockoutSafetyCheck", r.BypassPolicyLockoutSafetyCheck)
-	auditValues(&o, "tags", r.Tags)
+	nestedList(&o, "tags", r.Tags, (*Tag).AppendAudit)
 	o.flag("multiRegion", r.MultiRegion)
 	o.text("xksKeyId", r.XksKeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *CreateKeyResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
-	if r.KeyMetadata != nil {
-		o.value("keyMetadata", r.KeyMetadata)
-	}
-	return o.end()
+	o := object{b: b}
+	nested(&o, "keyMetadata", r.KeyMetadata, (*KeyMetadata).AppendAudit)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DecapsulateRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("encapsulationAlgorithm", string(r.EncapsulationAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -119,13 +115,13 @@ func (*DecapsulateResponse) AppendAudit(b []byte) []byte { return append(b, "nul
 
 // AppendAudit implements Audited.
 func (r *DecryptRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.text("keyId", r.KeyId)
 	o.textOr("encryptionAlgorithm", string(r.EncryptionAlgorithm), "SYMMETRIC_DEFAULT")
 	o.flag("dryRun", r.DryRun)
-	auditTexts(&o, "dryRunModifiers", r.DryRunModifiers)
-	return o.end()
+	texts(&o, "dryRunModifiers", r.DryRunModifiers)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -133,16 +129,16 @@ func (*DecryptResponse) AppendAudit(b []byte) []byte { return append(b, "null"..
 
 // AppendAudit implements Audited.
 func (r *DeleteAliasRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("aliasName", r.AliasName)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DeleteCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -150,27 +146,27 @@ func (*DeleteCustomKeyStoreResponse) AppendAudit(b []byte) []byte { return appen
 
 // AppendAudit implements Audited.
 func (r *DeleteImportedKeyMaterialRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("keyMaterialId", r.KeyMaterialId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DeleteImportedKeyMaterialResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("keyMaterialId", r.KeyMaterialId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DeriveSharedSecretRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("keyAgreementAlgorithm", string(r.KeyAgreementAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -178,11 +174,11 @@ func (*DeriveSharedSecretResponse) AppendAudit(b []byte) []byte { return append(
 
 // AppendAudit implements Audited.
 func (r *DescribeCustomKeyStoresRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
 	o.text("customKeyStoreName", r.CustomKeyStoreName)
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -190,9 +186,9 @@ func (*DescribeCustomKeyStoresResponse) AppendAudit(b []byte) []byte { return ap
 
 // AppendAudit implements Audited.
 func (r *DescribeKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -200,23 +196,23 @@ func (*DescribeKeyResponse) AppendAudit(b []byte) []byte { return append(b, "nul
 
 // AppendAudit implements Audited.
 func (r *DisableKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DisableKeyRotationRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *DisconnectCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -224,26 +220,26 @@ func (*DisconnectCustomKeyStoreResponse) AppendAudit(b []byte) []byte { return a
 
 // AppendAudit implements Audited.
 func (r *EnableKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *EnableKeyRotationRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.number("rotationPeriodInDays", r.RotationPeriodInDays)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *EncapsulateRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("encapsulationAlgorithm", string(r.EncapsulationAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -251,12 +247,12 @@ func (*EncapsulateResponse) AppendAudit(b []byte) []byte { return append(b, "nul
 
 // AppendAudit implements Audited.
 func (r *EncryptRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.textOr("encryptionAlgorithm", string(r.EncryptionAlgorithm), "SYMMETRIC_DEFAULT")
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -264,12 +260,12 @@ func (*EncryptResponse) AppendAudit(b []byte) []byte { return append(b, "null"..
 
 // AppendAudit implements Audited.
 func (r *GenerateDataKeyPairRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.text("keyId", r.KeyId)
 	o.text("keyPairSpec", string(r.KeyPairSpec))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -277,12 +273,12 @@ func (*GenerateDataKeyPairResponse) AppendAudit(b []byte) []byte { return append
 
 // AppendAudit implements Audited.
 func (r *GenerateDataKeyPairWithoutPlaintextRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.text("keyId", r.KeyId)
 	o.text("keyPairSpec", string(r.KeyPairSpec))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -292,13 +288,13 @@ func (*GenerateDataKeyPairWithoutPlaintextResponse) AppendAudit(b []byte) []byte
 
 // AppendAudit implements Audited.
 func (r *GenerateDataKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.number("numberOfBytes", r.NumberOfBytes)
 	o.text("keySpec", string(r.KeySpec))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -306,13 +302,13 @@ func (*GenerateDataKeyResponse) AppendAudit(b []byte) []byte { return append(b, 
 
 // AppendAudit implements Audited.
 func (r *GenerateDataKeyWithoutPlaintextRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.pairs("encryptionContext", r.EncryptionContext)
 	o.text("keySpec", string(r.KeySpec))
 	o.number("numberOfBytes", r.NumberOfBytes)
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -322,11 +318,11 @@ func (*GenerateDataKeyWithoutPlaintextResponse) AppendAudit(b []byte) []byte {
 
 // AppendAudit implements Audited.
 func (r *GenerateMacRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("macAlgorithm", string(r.MacAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -334,10 +330,10 @@ func (*GenerateMacResponse) AppendAudit(b []byte) []byte { return append(b, "nul
 
 // AppendAudit implements Audited.
 func (r *GenerateRandomRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.number("numberOfBytes", r.NumberOfBytes)
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -345,9 +341,9 @@ func (*GenerateRandomResponse) AppendAudit(b []byte) []byte { return append(b, "
 
 // AppendAudit implements Audited.
 func (r *GetKeyLastUsageRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -355,10 +351,10 @@ func (*GetKeyLastUsageResponse) AppendAudit(b []byte) []byte { return append(b, 
 
 // AppendAudit implements Audited.
 func (r *GetKeyPolicyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("policyName", r.PolicyName)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -366,9 +362,9 @@ func (*GetKeyPolicyResponse) AppendAudit(b []byte) []byte { return append(b, "nu
 
 // AppendAudit implements Audited.
 func (r *GetKeyRotationStatusRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -376,11 +372,11 @@ func (*GetKeyRotationStatusResponse) AppendAudit(b []byte) []byte { return appen
 
 // AppendAudit implements Audited.
 func (r *GetParametersForImportRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("wrappingAlgorithm", string(r.WrappingAlgorithm))
 	o.text("wrappingKeySpec", string(r.WrappingKeySpec))
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -388,9 +384,9 @@ func (*GetParametersForImportResponse) AppendAudit(b []byte) []byte { return app
 
 // AppendAudit implements Audited.
 func (r *GetPublicKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -398,36 +394,36 @@ func (*GetPublicKeyResponse) AppendAudit(b []byte) []byte { return append(b, "nu
 
 // AppendAudit implements Audited.
 func (r *GrantConstraints) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.pairs("encryptionContextSubset", r.EncryptionContextSubset)
 	o.pairs("encryptionContextEquals", r.EncryptionContextEquals)
 	o.text("sourceArn", r.SourceArn)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ImportKeyMaterialRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.time("validTo", r.ValidTo)
 	o.text("expirationModel", string(r.ExpirationModel))
 	o.text("importType", string(r.ImportType))
 	o.text("keyMaterialDescription", r.KeyMaterialDescription)
 	o.text("keyMaterialId", r.KeyMaterialId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ImportKeyMaterialResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("keyMaterialId", r.KeyMaterialId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *KeyMetadata) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("aWSAccountId", r.AWSAccountId)
 	o.text("keyId", r.KeyId)
 	o.text("arn", r.Arn)
@@ -445,28 +441,24 @@ func (r *KeyMetadata) AppendAudit(b []byte) []byte {
 	o.text("keyManager", string(r.KeyManager))
 	o.text("customerMasterKeySpec", string(r.CustomerMasterKeySpec))
 	o.text("keySpec", string(r.KeySpec))
-	auditTexts(&o, "encryptionAlgorithms", r.EncryptionAlgorithms)
-	auditTexts(&o, "signingAlgorithms", r.SigningAlgorithms)
-	auditTexts(&o, "keyAgreementAlgorithms", r.KeyAgreementAlgorithms)
-	auditTexts(&o, "encapsulationAlgorithms", r.EncapsulationAlgorithms)
+	texts(&o, "encryptionAlgorithms", r.EncryptionAlgorithms)
+	texts(&o, "signingAlgorithms", r.SigningAlgorithms)
+	texts(&o, "keyAgreementAlgorithms", r.KeyAgreementAlgorithms)
+	texts(&o, "encapsulationAlgorithms", r.EncapsulationAlgorithms)
 	o.flag("multiRegion", r.MultiRegion)
-	if r.MultiRegionConfiguration != nil {
-		o.value("multiRegionConfiguration", r.MultiRegionConfiguration)
-	}
-	auditTexts(&o, "macAlgorithms", r.MacAlgorithms)
-	if r.XksKeyConfiguration != nil {
-		o.value("xksKeyConfiguration", r.XksKeyConfiguration)
-	}
+	nested(&o, "multiRegionConfiguration", r.MultiRegionConfiguration, (*MultiRegionConfiguration).AppendAudit)
+	texts(&o, "macAlgorithms", r.MacAlgorithms)
+	nested(&o, "xksKeyConfiguration", r.XksKeyConfiguration, (*XksKeyConfigurationType).AppendAudit)
 	o.text("currentKeyMaterialId", r.CurrentKeyMaterialId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ListAliasesRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -474,13 +466,13 @@ func (*ListAliasesResponse) AppendAudit(b []byte) []byte { return append(b, "nul
 
 // AppendAudit implements Audited.
 func (r *ListGrantsRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.number("limit", r.Limit)
 	o.text("keyId", r.KeyId)
 	o.text("grantId", r.GrantId)
 	o.text("granteePrincipal", r.GranteePrincipal)
 	o.text("granteeServicePrincipal", r.GranteeServicePrincipal)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -488,10 +480,10 @@ func (*ListGrantsResponse) AppendAudit(b []byte) []byte { return append(b, "null
 
 // AppendAudit implements Audited.
 func (r *ListKeyPoliciesRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -499,11 +491,11 @@ func (*ListKeyPoliciesResponse) AppendAudit(b []byte) []byte { return append(b, 
 
 // AppendAudit implements Audited.
 func (r *ListKeyRotationsRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("includeKeyMaterial", string(r.IncludeKeyMaterial))
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -511,9 +503,9 @@ func (*ListKeyRotationsResponse) AppendAudit(b []byte) []byte { return append(b,
 
 // AppendAudit implements Audited.
 func (r *ListKeysRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -521,10 +513,10 @@ func (*ListKeysResponse) AppendAudit(b []byte) []byte { return append(b, "null".
 
 // AppendAudit implements Audited.
 func (r *ListResourceTagsRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.number("limit", r.Limit)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -532,45 +524,43 @@ func (*ListResourceTagsResponse) AppendAudit(b []byte) []byte { return append(b,
 
 // AppendAudit implements Audited.
 func (r *ListRetirableGrantsRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.number("limit", r.Limit)
 	o.text("retiringPrincipal", r.RetiringPrincipal)
 	o.text("retiringServicePrincipal", r.RetiringServicePrincipal)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *MultiRegionConfiguration) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("multiRegionKeyType", string(r.MultiRegionKeyType))
-	if r.PrimaryKey != nil {
-		o.value("primaryKey", r.PrimaryKey)
-	}
-	auditValues(&o, "replicaKeys", r.ReplicaKeys)
-	return o.end()
+	nested(&o, "primaryKey", r.PrimaryKey, (*MultiRegionKey).AppendAudit)
+	nestedList(&o, "replicaKeys", r.ReplicaKeys, (*MultiRegionKey).AppendAudit)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *MultiRegionKey) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("arn", r.Arn)
 	o.text("region", r.Region)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *PutKeyPolicyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("policyName", r.PolicyName)
 	o.text("policy", r.Policy)
 	o.flag("bypassPolicyLockoutSafetyCheck", r.BypassPolicyLockoutSafetyCheck)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ReEncryptRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.pairs("sourceEncryptionContext", r.SourceEncryptionContext)
 	o.text("sourceKeyId", r.SourceKeyId)
 	o.text("destinationKeyId", r.DestinationKeyId)
@@ -578,8 +568,8 @@ func (r *ReEncryptRequest) AppendAudit(b []byte) []byte {
 	o.textOr("sourceEncryptionAlgorithm", string(r.SourceEncryptionAlgorithm), "SYMMETRIC_DEFAULT")
 	o.textOr("destinationEncryptionAlgorithm", string(r.DestinationEncryptionAlgorithm), "SYMMETRIC_DEFAULT")
 	o.flag("dryRun", r.DryRun)
-	auditTexts(&o, "dryRunModifiers", r.DryRunModifiers)
-	return o.end()
+	texts(&o, "dryRunModifiers", r.DryRunModifiers)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -587,85 +577,83 @@ func (*ReEncryptResponse) AppendAudit(b []byte) []byte { return append(b, "null"
 
 // AppendAudit implements Audited.
 func (r *ReplicateKeyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("replicaRegion", r.ReplicaRegion)
 	o.text("policy", r.Policy)
 	o.flag("bypassPolicyLockoutSafetyCheck", r.BypassPolicyLockoutSafetyCheck)
 	o.text("description", r.Description)
-	auditValues(&o, "tags", r.Tags)
-	return o.end()
+	nestedList(&o, "tags", r.Tags, (*Tag).AppendAudit)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ReplicateKeyResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
-	if r.ReplicaKeyMetadata != nil {
-		o.value("replicaKeyMetadata", r.ReplicaKeyMetadata)
-	}
+	o := object{b: b}
+	nested(&o, "replicaKeyMetadata", r.ReplicaKeyMetadata, (*KeyMetadata).AppendAudit)
 	o.text("replicaPolicy", r.ReplicaPolicy)
-	auditValues(&o, "replicaTags", r.ReplicaTags)
-	return o.end()
+	nestedList(&o, "replicaTags", r.ReplicaTags, (*Tag).AppendAudit)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *RetireGrantRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("grantId", r.GrantId)
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *RevokeGrantRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("grantId", r.GrantId)
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *RotateKeyOnDemandRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *RotateKeyOnDemandResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ScheduleKeyDeletionRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.number("pendingWindowInDays", r.PendingWindowInDays)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *ScheduleKeyDeletionResponse) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.time("deletionDate", r.DeletionDate)
 	o.text("keyState", string(r.KeyState))
 	o.number("pendingWindowInDays", r.PendingWindowInDays)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *SignRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("messageType", string(r.MessageType))
 	o.text("signingAlgorithm", string(r.SigningAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -673,39 +661,39 @@ func (*SignResponse) AppendAudit(b []byte) []byte { return append(b, "null"...) 
 
 // AppendAudit implements Audited.
 func (r *Tag) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("tagKey", r.TagKey)
 	o.text("tagValue", r.TagValue)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *TagResourceRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	auditValues(&o, "tags", r.Tags)
-	return o.end()
+	nestedList(&o, "tags", r.Tags, (*Tag).AppendAudit)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *UntagResourceRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
-	auditTexts(&o, "tagKeys", r.TagKeys)
-	return o.end()
+	texts(&o, "tagKeys", r.TagKeys)
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *UpdateAliasRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("aliasName", r.AliasName)
 	o.text("targetKeyId", r.TargetKeyId)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *UpdateCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("customKeyStoreId", r.CustomKeyStoreId)
 	o.text("newCustomKeyStoreName", r.NewCustomKeyStoreName)
 	o.text("cloudHsmClusterId", r.CloudHsmClusterId)
@@ -714,7 +702,7 @@ func (r *UpdateCustomKeyStoreRequest) AppendAudit(b []byte) []byte {
 	o.text("xksProxyVpcEndpointServiceName", r.XksProxyVpcEndpointServiceName)
 	o.text("xksProxyVpcEndpointServiceOwner", r.XksProxyVpcEndpointServiceOwner)
 	o.text("xksProxyConnectivity", string(r.XksProxyConnectivity))
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -722,27 +710,27 @@ func (*UpdateCustomKeyStoreResponse) AppendAudit(b []byte) []byte { return appen
 
 // AppendAudit implements Audited.
 func (r *UpdateKeyDescriptionRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("description", r.Description)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *UpdatePrimaryRegionRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("primaryRegion", r.PrimaryRegion)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
 func (r *VerifyMacRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("macAlgorithm", string(r.MacAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -750,12 +738,12 @@ func (*VerifyMacResponse) AppendAudit(b []byte) []byte { return append(b, "null"
 
 // AppendAudit implements Audited.
 func (r *VerifyRequest) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("keyId", r.KeyId)
 	o.text("messageType", string(r.MessageType))
 	o.text("signingAlgorithm", string(r.SigningAlgorithm))
 	o.flag("dryRun", r.DryRun)
-	return o.end()
+	return o.endOrNull()
 }
 
 // AppendAudit implements Audited.
@@ -763,7 +751,7 @@ func (*VerifyResponse) AppendAudit(b []byte) []byte { return append(b, "null"...
 
 // AppendAudit implements Audited.
 func (r *XksKeyConfigurationType) AppendAudit(b []byte) []byte {
-	o := auditObject{b: b}
+	o := object{b: b}
 	o.text("id", r.Id)
-	return o.end()
+	return o.endOrNull()
 }

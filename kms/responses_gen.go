@@ -2,8 +2,6 @@
 
 package kms
 
-import "encoding/json"
-
 // AliasListEntry is the structure of this name in the API.
 type AliasListEntry struct {
 	AliasName       string    `json:"AliasName,omitempty"`
@@ -91,15 +89,6 @@ type DescribeCustomKeyStoresResponse struct {
 	CustomKeyStores []CustomKeyStoresListEntry `json:"CustomKeyStores"`
 	NextMarker      string                     `json:"NextMarker,omitempty"`
 	Truncated       bool                       `json:"Truncated"`
-}
-
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r DescribeCustomKeyStoresResponse) MarshalJSON() ([]byte, error) {
-	type plain DescribeCustomKeyStoresResponse
-	if r.CustomKeyStores == nil {
-		r.CustomKeyStores = []CustomKeyStoresListEntry{}
-	}
-	return json.Marshal(plain(r))
 }
 
 // DescribeKeyResponse is the structure of this name in the API.
@@ -292,29 +281,11 @@ type ListAliasesResponse struct {
 	Truncated  bool             `json:"Truncated"`
 }
 
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListAliasesResponse) MarshalJSON() ([]byte, error) {
-	type plain ListAliasesResponse
-	if r.Aliases == nil {
-		r.Aliases = []AliasListEntry{}
-	}
-	return json.Marshal(plain(r))
-}
-
 // ListGrantsResponse is the structure of this name in the API.
 type ListGrantsResponse struct {
 	Grants     []GrantListEntry `json:"Grants"`
 	NextMarker string           `json:"NextMarker,omitempty"`
 	Truncated  bool             `json:"Truncated"`
-}
-
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListGrantsResponse) MarshalJSON() ([]byte, error) {
-	type plain ListGrantsResponse
-	if r.Grants == nil {
-		r.Grants = []GrantListEntry{}
-	}
-	return json.Marshal(plain(r))
 }
 
 // ListKeyPoliciesResponse is the structure of this name in the API.
@@ -324,29 +295,11 @@ type ListKeyPoliciesResponse struct {
 	Truncated   bool     `json:"Truncated"`
 }
 
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListKeyPoliciesResponse) MarshalJSON() ([]byte, error) {
-	type plain ListKeyPoliciesResponse
-	if r.PolicyNames == nil {
-		r.PolicyNames = []string{}
-	}
-	return json.Marshal(plain(r))
-}
-
 // ListKeyRotationsResponse is the structure of this name in the API.
 type ListKeyRotationsResponse struct {
 	Rotations  []RotationsListEntry `json:"Rotations"`
 	NextMarker string               `json:"NextMarker,omitempty"`
 	Truncated  bool                 `json:"Truncated"`
-}
-
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListKeyRotationsResponse) MarshalJSON() ([]byte, error) {
-	type plain ListKeyRotationsResponse
-	if r.Rotations == nil {
-		r.Rotations = []RotationsListEntry{}
-	}
-	return json.Marshal(plain(r))
 }
 
 // ListKeysResponse is the structure of this name in the API.
@@ -356,15 +309,6 @@ type ListKeysResponse struct {
 	Truncated  bool           `json:"Truncated"`
 }
 
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListKeysResponse) MarshalJSON() ([]byte, error) {
-	type plain ListKeysResponse
-	if r.Keys == nil {
-		r.Keys = []KeyListEntry{}
-	}
-	return json.Marshal(plain(r))
-}
-
 // ListResourceTagsResponse is the structure of this name in the API.
 type ListResourceTagsResponse struct {
 	Tags       []Tag  `json:"Tags"`
@@ -372,29 +316,11 @@ type ListResourceTagsResponse struct {
 	Truncated  bool   `json:"Truncated"`
 }
 
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ListResourceTagsResponse) MarshalJSON() ([]byte, error) {
-	type plain ListResourceTagsResponse
-	if r.Tags == nil {
-		r.Tags = []Tag{}
-	}
-	return json.Marshal(plain(r))
-}
-
 // MultiRegionConfiguration is the structure of this name in the API.
 type MultiRegionConfiguration struct {
 	MultiRegionKeyType MultiRegionKeyType `json:"MultiRegionKeyType,omitempty"`
 	PrimaryKey         *MultiRegionKey    `json:"PrimaryKey,omitempty"`
 	ReplicaKeys        []MultiRegionKey   `json:"ReplicaKeys"`
-}
-
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r MultiRegionConfiguration) MarshalJSON() ([]byte, error) {
-	type plain MultiRegionConfiguration
-	if r.ReplicaKeys == nil {
-		r.ReplicaKeys = []MultiRegionKey{}
-	}
-	return json.Marshal(plain(r))
 }
 
 // MultiRegionKey is the structure of this name in the API.
@@ -419,15 +345,6 @@ type ReplicateKeyResponse struct {
 	ReplicaKeyMetadata *KeyMetadata `json:"ReplicaKeyMetadata,omitempty"`
 	ReplicaPolicy      string       `json:"ReplicaPolicy,omitempty"`
 	ReplicaTags        []Tag        `json:"ReplicaTags"`
-}
-
-// MarshalJSON writes a nil list as [], as AWS does.
-func (r ReplicateKeyResponse) MarshalJSON() ([]byte, error) {
-	type plain ReplicateKeyResponse
-	if r.ReplicaTags == nil {
-		r.ReplicaTags = []Tag{}
-	}
-	return json.Marshal(plain(r))
 }
 
 // RotateKeyOnDemandResponse is the structure of this name in the API.

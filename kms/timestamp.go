@@ -20,13 +20,15 @@ func TimestampOf(t time.Time) Timestamp {
 }
 
 // MarshalJSON writes seconds since 1970, such as 1571767572.317, without needless zeros.
-func (t Timestamp) MarshalJSON() ([]byte, error) {
+func (t Timestamp) MarshalJSON() ([]byte, error) { return t.append(nil), nil }
+
+func (t Timestamp) append(b []byte) []byte {
 	ms := t.UnixMilli()
 	if ms%1000 == 0 {
-		return strconv.AppendInt(nil, ms/1000, 10), nil
+		return strconv.AppendInt(b, ms/1000, 10)
 	}
 	// Years up to 9999 need 15 digits, which a float64 holds exactly.
-	return strconv.AppendFloat(nil, float64(ms)/1000, 'f', -1, 64), nil
+	return strconv.AppendFloat(b, float64(ms)/1000, 'f', -1, 64)
 }
 
 // UnmarshalJSON reads seconds since 1970, rounded to milliseconds. The year must be 1 to 9999.

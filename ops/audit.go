@@ -46,7 +46,7 @@ var eventBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // became of it. Of requests that nobody was authenticated for it records so many a second, and counts
 // the others. It returns when the record is as durable as the trail's mode promises. With an error
 // the answer must not leave.
-func (s *Service) Conclude(call *Call, output any, failure error) error {
+func (s *Service) Conclude(call *Call, output kms.Audited, failure error) error {
 	if s.audit == nil {
 		return nil
 	}

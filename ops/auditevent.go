@@ -11,7 +11,7 @@ import (
 
 // event is what the audit trail tells of a call and its outcome. Members of requests and answers
 // that no list of kms/gen/overrides.json names are not in it.
-func (s *Service) event(call *Call, output any, failure error) audit.Event {
+func (s *Service) event(call *Call, output kms.Audited, failure error) audit.Event {
 	if call.other != nil {
 		return s.otherEvent(call, "", "")
 	}
@@ -34,8 +34,7 @@ func (s *Service) event(call *Call, output any, failure error) audit.Event {
 		known := kms.AsError(failure)
 		e.ErrorCode, e.ErrorMessage = auditCode(known.Code), known.Message
 	}
-	call.told = told{call: call, failed: failure != nil, fromStore: call.recovering}
-	call.told.output, _ = output.(kms.Audited)
+	call.told = told{call: call, output: output, failed: failure != nil, fromStore: call.recovering}
 	if operation.Mutates || call.service {
 		if failure == nil {
 			e.Response = (*response)(&call.told)

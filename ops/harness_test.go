@@ -139,7 +139,7 @@ func (h *harness) invoke(op string, in any) (out any, err error) {
 	return h.invokeAs(h.call(account), op, in)
 }
 
-func (h *harness) invokeAs(call *Call, op string, in any) (out any, err error) {
+func (h *harness) invokeAs(call *Call, op string, in any) (out kms.Response, err error) {
 	h.t.Helper()
 	body, err := json.Marshal(in)
 	if err != nil {

@@ -11,7 +11,7 @@ type Operation struct {
 	Name string // AWS's name, as in the action "kms:<Name>"
 	// Invoke decodes and validates the body and runs the operation. The output is nil for
 	// operations without output; the body is not kept.
-	Invoke func(ctx context.Context, s *Service, call *Call, body []byte) (output any, err error)
+	Invoke func(ctx context.Context, s *Service, call *Call, body []byte) (output kms.Response, err error)
 }
 
 // request is what every generated request type can do.
@@ -21,10 +21,16 @@ type request[In any] interface {
 	kms.Audited
 }
 
+// responseOf is what every generated response type can do.
+type responseOf[Out any] interface {
+	*Out
+	kms.Response
+}
+
 // operation is a row for a method with an output. Its success is a use of the keys that the method
 // named by Call.uses.
-func operation[In, Out any, P request[In]](name string, method func(*Service, context.Context, *Call, *In) (*Out, error)) Operation {
-	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (any, error) {
+func operation[In, Out any, P request[In], R responseOf[Out]](name string, method func(*Service, context.Context, *Call, *In) (*Out, error)) Operation {
+	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (kms.Response, error) {
 		in := new(In)
 		if err := P(in).Decode(body); err != nil {
 			return nil, err
@@ -38,13 +44,13 @@ func operation[In, Out any, P request[In]](name string, method func(*Service, co
 			return nil, err
 		}
 		s.noteUses(call)
-		return out, nil
+		return R(out), nil
 	}}
 }
 
 // silent is a row for a method without an output.
 func silent[In any, P request[In]](name string, method func(*Service, context.Context, *Call, *In) error) Operation {
-	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (any, error) {
+	return Operation{Name: name, Invoke: func(ctx context.Context, s *Service, call *Call, body []byte) (kms.Response, error) {
 		in := new(In)
 		if err := P(in).Decode(body); err != nil {
 			return nil, err

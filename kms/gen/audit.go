@@ -17,13 +17,13 @@ func emitAudit(s *source, m *model) {
 			s.line("func (*%s) AppendAudit(b []byte) []byte { return append(b, \"null\"...) }\n", name)
 			continue
 		}
-		s.line("func (r *%s) AppendAudit(b []byte) []byte {\no := auditObject{b: b}", name)
+		s.line("func (r *%s) AppendAudit(b []byte) []byte {\no := object{b: b}", name)
 		for _, e := range m.Shapes[name].Members {
 			if slices.Contains(audited, e.Name) {
 				m.emitAuditMember(s, name, e)
 			}
 		}
-		s.line("return o.end()\n}\n")
+		s.line("return o.endOrNull()\n}\n")
 	}
 }
 
@@ -50,17 +50,17 @@ func (m *model) emitAuditMember(s *source, structure string, e member) {
 	case len(of.Enum) > 0:
 		s.line("o.text(%q, string(%s))", lowerCamel(e.Name), field)
 	case of.Type == "structure":
-		s.line("if %s != nil {\no.value(%q, %[1]s)\n}", field, lowerCamel(e.Name))
+		s.line("nested(&o, %q, %s, (*%s).AppendAudit)", lowerCamel(e.Name), field, e.Shape)
 	case of.Type == "list" && m.Shapes[of.Member].Type == "structure":
-		s.line("auditValues(&o, %q, %s)", lowerCamel(e.Name), field)
+		s.line("nestedList(&o, %q, %s, (*%s).AppendAudit)", lowerCamel(e.Name), field, of.Member)
 	case of.Type == "list":
-		s.line("auditTexts(&o, %q, %s)", lowerCamel(e.Name), field)
+		s.line("texts(&o, %q, %s)", lowerCamel(e.Name), field)
 	default:
 		s.line("o.%s(%q, %s)", auditScalars[of.Type], lowerCamel(e.Name), field)
 	}
 }
 
-// auditScalars are the methods of auditObject. There is none for a blob: no blob of the API is for
+// auditScalars are the methods of object. There is none for a blob: no blob of the API is for
 // the trail.
 var auditScalars = map[string]string{
 	"boolean":   "flag",

@@ -18,6 +18,7 @@ var emitters = map[string]func(*source, *model){
 	"audit_gen.go":          emitAudit,
 	"constraints_gen.go":    emitConstraints,
 	"decode_gen.go":         emitDecode,
+	"encode_gen.go":         emitEncode,
 	"enums_gen.go":          emitEnums,
 	"errors_gen.go":         emitErrors,
 	"operations_gen.go":     emitOperations,

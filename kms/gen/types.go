@@ -28,11 +28,9 @@ func emitRequests(s *source, m *model) {
 
 func emitResponses(s *source, m *model) {
 	requests := m.structures(inputOf)
-	s.line("import \"encoding/json\"\n")
 	for _, name := range m.structures(outputOf) {
 		if !slices.Contains(requests, name) {
 			m.emitStruct(s, name)
-			m.emitEmptyLists(s, name)
 		}
 	}
 }
@@ -44,25 +42,6 @@ func (m *model) emitStruct(s *source, name string) {
 		s.line("%s %s `json:%q`", e.Name, m.goType(e.Shape), m.fieldTag(name, e))
 	}
 	s.line("}\n")
-}
-
-// emitEmptyLists writes the MarshalJSON of a structure whose lists AWS sends as [] when empty.
-func (m *model) emitEmptyLists(s *source, name string) {
-	var lists members
-	for _, e := range m.Shapes[name].Members {
-		if m.alwaysEmitted(name, e.Name) && m.Shapes[e.Shape].Type == "list" {
-			lists = append(lists, e)
-		}
-	}
-	if len(lists) == 0 {
-		return
-	}
-	s.line("// MarshalJSON writes a nil list as [], as AWS does.")
-	s.line("func (r %s) MarshalJSON() ([]byte, error) {\ntype plain %[1]s", name)
-	for _, e := range lists {
-		s.line("if r.%s == nil {\nr.%[1]s = %s{}\n}", e.Name, m.goType(e.Shape))
-	}
-	s.line("return json.Marshal(plain(r))\n}\n")
 }
 
 // emitRedaction writes methods that keep the contents of structures with sensitive members out of
