@@ -90,6 +90,7 @@ fuzz: deps ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
+# Both may have -token nss, after token-deps, to measure on NSS instead of SoftHSM2.
 bench: deps build ## measure the server against its floors (BENCHARGS and XKSBENCHARGS pass flags)
 	$(GO) run ./integration/bench $(BENCHARGS)
 	$(GO) run ./integration/bench -xks $(XKSBENCHARGS)

@@ -111,8 +111,8 @@ func bareDecrypt() bareCall {
 		}}
 }
 
-func newBarePath(call bareCall) (http.Handler, error) {
-	t, err := openToken(call.spec)
+func (f floor) newBarePath(call bareCall) (http.Handler, error) {
+	t, err := f.open(call.spec)
 	if err != nil {
 		return nil, err
 	}

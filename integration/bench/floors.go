@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kms11/kms11/hsm"
 	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/sigv4"
 )
@@ -22,19 +23,50 @@ func floorIdentity() identity {
 	return identity{accessKeyID: "AKIABENCH", secret: "bench-secret", region: "us-east-1"}
 }
 
-// runFloor is this process as a floor. It ends when its standard input does: with its parent.
-func runFloor(name string) error {
-	if name == "token" {
-		return serveTokenLoop()
+// A floor is what a process of this program is to be: one of the subjects, its kind of token and a
+// directory of its own for that.
+type floor struct {
+	name string
+	kind tokenKind
+	dir  string
+}
+
+// The environment variables that tell a process that it is a floor, and which.
+const (
+	floorEnv      = "KMS11_BENCH_FLOOR"
+	floorTokenEnv = "KMS11_BENCH_TOKEN"
+	floorDirEnv   = "KMS11_BENCH_DIR"
+)
+
+func (f floor) environment() []string {
+	return environment(floorEnv+"="+f.name, floorTokenEnv+"="+f.kind.name, floorDirEnv+"="+f.dir)
+}
+
+// runFloor is this process as the floor that its environment says.
+func runFloor() error {
+	kind, err := tokenKindOf(os.Getenv(floorTokenEnv))
+	if err != nil {
+		return err
+	}
+	return floor{name: os.Getenv(floorEnv), kind: kind, dir: os.Getenv(floorDirEnv)}.run()
+}
+
+// open makes the floor's token with a key of the spec.
+func (f floor) open(spec kms.KeySpec) (*hsm.Bare, error) { return f.kind.open(f.dir, spec) }
+
+// run serves until standard input ends: with the parent.
+func (f floor) run() error {
+	if f.name == "token" {
+		return f.serveTokenLoop()
 	}
 	handlers := map[string]func() (http.Handler, error){
 		"http":  func() (http.Handler, error) { return fixedAnswer(readBody), nil },
 		"sigv4": func() (http.Handler, error) { return fixedAnswer(verifiedBody(floorVerifier())), nil },
 	}
 	for bare, call := range bareCalls() {
-		handlers[bare] = func() (http.Handler, error) { return newBarePath(call) }
+		handlers[bare] = func() (http.Handler, error) { return f.newBarePath(call) }
 	}
-	newHandler, known := handlers[name]
+	newHandler, known := handlers[f.name]
 	if !known {
 		return fmt.Errorf("no such floor")
 	}
@@ -59,8 +91,8 @@ func runFloor(name string) error {
 }
 
 // serveTokenLoop makes as many token calls as each line of standard input says.
-func serveTokenLoop() error {
-	t, err := openToken(kms.KeySpecSymmetricDefault)
+func (f floor) serveTokenLoop() error {
+	t, err := f.open(kms.KeySpecSymmetricDefault)
 	if err != nil {
 		return err
 	}

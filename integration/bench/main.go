@@ -5,12 +5,13 @@
 //
 //	make bench                                       # everything, five interleaved rounds
 //	go run ./integration/bench -only encrypt,bare    # some of it
+//	go run ./integration/bench -token nss            # on NSS (`make token-deps`) instead of SoftHSM2
 //	go run ./integration/bench -keys 10000           # what many keys cost
 //	go run ./integration/bench -xks                  # the external key store proxy
 //	go run ./integration/bench -xks -sustain 60s     # 1,800 requests a second for a minute
 //
-// Each floor runs in a process of its own: this program again, with the environment variable
-// KMS11_BENCH_FLOOR naming the floor.
+// Each floor runs in a process of its own: this program again, with environment variables that say
+// which floor it is and on what kind of token.
 package main
 
 import (
@@ -28,14 +29,13 @@ import (
 	"time"
 )
 
-// floorEnv, when set, makes this process the floor of that name.
-const floorEnv = "KMS11_BENCH_FLOOR"
-
 // options are the command line.
 type options struct {
 	binary      string
 	serveArgs   []string
-	audit       string // mode of the trail
+	config      string    // more of the server's configuration file
+	token       tokenKind // of the server and of the bare paths
+	audit       string    // mode of the trail
 	rounds      int
 	requests    int
 	concurrency []int
@@ -49,9 +49,9 @@ type options struct {
 }
 
 func main() {
-	if floor := os.Getenv(floorEnv); floor != "" {
-		if err := runFloor(floor); err != nil {
-			fmt.Fprintf(os.Stderr, "bench floor %s: %v\n", floor, err)
+	if name := os.Getenv(floorEnv); name != "" {
+		if err := runFloor(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench floor %s: %v\n", name, err)
 			os.Exit(1)
 		}
 		return
@@ -76,6 +76,7 @@ func parseFlags(args []string) (options, error) {
 		opts        options
 		concurrency = set.String("concurrency", "1,32", "connections that send at once, a list")
 		only        = set.String("only", "", "measure these alone, a list of: "+strings.Join(subjectNames(), ", "))
+		token       = set.String("token", tokenKinds()[0].name, "kind of token that the server and the bare paths are on: softhsm or nss")
 		serveArgs   = set.String("serve-args", "", "more arguments for kms11 serve, separated by spaces")
 	)
 	set.StringVar(&opts.audit, "audit", "async", "mode of the server's audit trail: async or strict")
@@ -92,6 +93,10 @@ func parseFlags(args []string) (options, error) {
 		return opts, err
 	}
 	opts.serveArgs = strings.Fields(*serveArgs)
+	var err error
+	if opts.token, err = tokenKindOf(*token); err != nil {
+		return opts, fmt.Errorf("-token: %w", err)
+	}
 	for field := range strings.SplitSeq(*concurrency, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1 || n > 1024 {

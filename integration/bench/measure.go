@@ -125,7 +125,7 @@ func startAll(ctx context.Context, opts options, dir string, chosen []*subject) 
 		if !s.floor {
 			continue
 		}
-		if err := s.startFloor(ctx, filepath.Join(dir, s.name)); err != nil {
+		if err := s.startFloor(ctx, opts.token, filepath.Join(dir, s.name)); err != nil {
 			return stop, err
 		}
 		running = append(running, s.proc)
@@ -142,19 +142,15 @@ func startAll(ctx context.Context, opts options, dir string, chosen []*subject) 
 }
 
 // startFloor starts this program again as the floor, and waits until it is ready.
-func (s *subject) startFloor(ctx context.Context, dir string) error {
+func (s *subject) startFloor(ctx context.Context, kind tokenKind, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	config, err := tokenConfig(dir)
-	if err != nil {
 		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	p, err := startProcess(ctx, s.name, dir, environment(config, floorEnv+"="+s.name), self)
+	p, err := startProcess(ctx, s.name, dir, floor{s.name, kind, dir}.environment(), self)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type Report struct {
 	Rounds   int           `json:"rounds"`
 	Requests int           `json:"requests"`
 	Audit    string        `json:"audit"` // mode of the server's trail
+	Token    string        `json:"token"` // kind of token, by its name for -token
 	Results  []*Result     `json:"results,omitempty"`
 	Ratios   []Ratio       `json:"ratios,omitempty"`
 	Keys     []*KeysResult `json:"keys,omitempty"`
@@ -37,7 +38,7 @@ type Report struct {
 func newReport(opts options) *Report {
 	return &Report{
 		Time: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		CPUs: runtime.NumCPU(), Rounds: opts.rounds, Requests: opts.requests, Audit: opts.audit,
+		CPUs: runtime.NumCPU(), Rounds: opts.rounds, Requests: opts.requests, Audit: opts.audit, Token: opts.token.name,
 	}
 }
 
@@ -74,8 +75,8 @@ func (r *Report) writeJSON(file string) error {
 // print writes the tables for a person.
 func (r *Report) print(w io.Writer) {
 	fmt.Fprintf(w, "Server CPU time per request (user and system, µs) and requests per second.\n"+
-		"Median of %d rounds of %d requests; %s, %d CPUs shared with the client, %s; audit mode %s.\n\n",
-		r.Rounds, r.Requests, r.Platform, r.CPUs, r.Go, r.Audit)
+		"Median of %d rounds of %d requests; token %s; %s, %d CPUs shared with the client, %s; audit mode %s.\n\n",
+		r.Rounds, r.Requests, r.Token, r.Platform, r.CPUs, r.Go, r.Audit)
 	if r.XKS != nil {
 		r.XKS.print(w)
 		return

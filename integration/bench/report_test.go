@@ -40,7 +40,7 @@ func TestRatios(t *testing.T) {
 func TestParseFlagsRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"-concurrency", "1,x"}, {"-concurrency", "0"}, {"-concurrency", "1x"}, {"-concurrency", ""},
-		{"-only", "encrypt,other"}, {"-rounds", "0"}, {"-requests", "-1"}, {"more"},
+		{"-only", "encrypt,other"}, {"-token", "other"}, {"-rounds", "0"}, {"-requests", "-1"}, {"more"},
 	} {
 		if _, err := parseFlags(args); err == nil {
 			t.Errorf("accepted %q", args)

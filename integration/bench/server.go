@@ -40,6 +40,9 @@ func newServer(ctx context.Context, opts options, dir string) (*server, error) {
 	if err := listener.Close(); err != nil {
 		return nil, err
 	}
+	if err := s.configure(ctx, opts.token, opts.config); err != nil {
+		return nil, err
+	}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -56,7 +59,7 @@ func newServer(ctx context.Context, opts options, dir string) (*server, error) {
 // start starts the process, without waiting until it answers.
 func (s *server) start(ctx context.Context) error {
 	args := append([]string{"serve", "--data", filepath.Join(s.dir, "data"), "--listen", s.address}, s.args...)
-	p, err := startProcess(ctx, "kms11", s.dir, environment("HOME="+s.dir, "KMS11_AUDIT_MODE="+s.audit), s.binary, args...)
+	p, err := startProcess(ctx, "kms11", s.dir, s.environment(), s.binary, args...)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w (`make build` makes it)", err)
 	}

@@ -70,7 +70,7 @@ func measureXKS(ctx context.Context, opts options, dir string) (report *XKSRepor
 	report = &XKSReport{}
 	bare := &subject{name: "bare-xks", title: "bare path, XKS encrypt", floor: true, operation: "xks-encrypt"}
 	if opts.sustain == 0 {
-		if err := bare.startFloor(ctx, filepath.Join(dir, "bare")); err != nil {
+		if err := bare.startFloor(ctx, opts.token, filepath.Join(dir, "bare")); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, bare.proc.stop()) }()

@@ -56,11 +56,7 @@ func newXKSServer(ctx context.Context, opts options, dir string, secured bool) (
 		x.tls = &tls.Config{RootCAs: pool, ServerName: "localhost"}
 		config += "  tls: {certificate: " + cert + ", key: " + key + "}\n"
 	}
-	file := filepath.Join(dir, "kms11.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	opts.serveArgs = append([]string{"--config", file}, opts.serveArgs...)
+	opts.config = config
 	if x.server, err = newServer(ctx, opts, dir); err != nil {
 		return nil, err
 	}
@@ -139,7 +135,7 @@ func (x *xksServer) fill(n int) error {
 	for len(x.keys) < n {
 		id := fmt.Sprintf("bench-%d", len(x.keys))
 		var fact struct{ ID string }
-		if err := x.command("key/create", map[string]any{"prefix": xksBenchPrefix, "id": id, "object": "pkcs11:token=kms11;object=" + id, "generate": true}, &fact); err != nil {
+		if err := x.command("key/create", map[string]any{"prefix": xksBenchPrefix, "id": id, "object": "pkcs11:object=" + id, "generate": true}, &fact); err != nil {
 			return err
 		}
 		x.keys = append(x.keys, id)

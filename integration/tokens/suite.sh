@@ -2,7 +2,8 @@
 # suite.sh KIND VERSION [RUNNER]
 #
 # Runs the suites of packages hsm and ops and the end-to-end tests on one kind of token, a row of
-# hsm/hsmtest, of the library KMS11_HSMTEST_MODULE if it has no usual place, and prints
+# hsm/hsmtest, of the library KMS11_HSMTEST_MODULE if it has no usual place, on the machine's NSS those of
+# the benchmark too, and prints
 #
 #	token: KIND VERSION: passed N, unsupported M
 #
@@ -60,7 +61,10 @@ end_to_end() {
 
 end_to_end >"$log" 2>&1 || status=$?
 # Some libraries have one set of tokens for all processes, so the packages come one after the other.
-for package in ./hsm ./ops; do
+packages='./hsm ./ops'
+# The benchmark finds the library by itself, in its usual place, and so does its own test.
+[ "$kind" != nss ] || packages="$packages ./integration/bench"
+for package in $packages; do
 	go test -v -count=1 -timeout 30m ${runner:+-exec "$runner"} "$package" >>"$log" 2>&1 || status=$?
 done
 passed=$(grep -c '^--- PASS' "$log" || :)
