@@ -73,42 +73,60 @@ type Result struct {
 	Samples []sample `json:"samples"`
 }
 
-// measureAll measures the subjects in interleaved rounds, so that what else the machine does
-// hits all of them alike.
-func measureAll(ctx context.Context, opts options, dir string) (results []*Result, err error) {
+// measureAll measures the subjects in interleaved rounds, so that what else the machine does hits all of
+// them alike. Each round has processes of its own: where its memory and its threads happen to lie changes
+// what a process costs by a tenth and more.
+func measureAll(ctx context.Context, opts options, dir string) ([]*Result, error) {
 	chosen := slices.DeleteFunc(subjects(), func(s *subject) bool { return opts.only != nil && !slices.Contains(opts.only, s.name) })
-	stop, err := startAll(ctx, opts, dir, chosen)
-	defer func() { err = errors.Join(err, stop()) }()
-	if err != nil {
-		return nil, err
+	var results []*Result
+	for _, s := range chosen {
+		for _, concurrency := range s.concurrencies(opts) {
+			results = append(results, &Result{Name: s.name, Title: s.title, Floor: s.floor, Bare: s.bare, Concurrency: concurrency})
+		}
 	}
-	for round := range opts.rounds + 1 {
-		next := 0
-		for _, s := range chosen {
-			for _, concurrency := range opts.concurrency {
-				if s.address == "" && concurrency != opts.concurrency[0] {
-					continue // the token loop has one session
-				}
-				taken, err := s.window(ctx, concurrency, opts.requests)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", s.name, err)
-				}
-				if round == 0 { // warm-up
-					if s.address == "" {
-						concurrency = 1
-					}
-					results = append(results, &Result{Name: s.name, Title: s.title, Floor: s.floor, Bare: s.bare, Concurrency: concurrency})
-					continue
-				}
-				results[next].Samples = append(results[next].Samples, taken)
-				next++
-			}
+	for round := range opts.rounds {
+		taken, err := measureRound(ctx, opts, filepath.Join(dir, fmt.Sprint("round-", round)), chosen)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range results {
+			r.Samples = append(r.Samples, taken[i])
 		}
 	}
 	for _, r := range results {
 		r.sample = median(r.Samples)
 	}
 	return results, nil
+}
+
+// concurrencies are those that a subject is measured at: the token loop has one session.
+func (s *subject) concurrencies(opts options) []int {
+	if s.name == "token" {
+		return []int{1}
+	}
+	return opts.concurrency
+}
+
+// measureRound starts everything and takes one sample of each subject at each concurrency, after as many
+// requests that do not count.
+func measureRound(ctx context.Context, opts options, dir string, chosen []*subject) (samples []sample, err error) {
+	stop, err := startAll(ctx, opts, dir, chosen)
+	defer func() { err = errors.Join(err, stop(), os.RemoveAll(dir)) }()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range chosen {
+		for _, concurrency := range s.concurrencies(opts) {
+			var taken sample
+			for range 2 {
+				if taken, err = s.window(ctx, concurrency, opts.requests); err != nil {
+					return nil, fmt.Errorf("%s: %w", s.name, err)
+				}
+			}
+			samples = append(samples, taken)
+		}
+	}
+	return samples, nil
 }
 
 // startAll starts what the subjects need. stop ends what was started, also after an error.
