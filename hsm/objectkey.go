@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -51,6 +52,9 @@ type heldObject struct {
 // ErrNotUsable: the object is there but is not an AES-256 key, or may not do what is asked.
 var ErrNotUsable = errors.New("the key object cannot be used so")
 
+// ErrNotOpened: the token does not decrypt what it encrypted.
+var ErrNotOpened = errors.New("the token does not decrypt what it encrypted")
+
 // An ObjectFact is what a token says of a key object.
 type ObjectFact struct {
 	Label string
@@ -93,14 +97,36 @@ func (k *ObjectKey) Fact(ctx context.Context) (ObjectFact, error) {
 
 // Encrypt encrypts plaintext with AES-256-GCM in the token under a random IV of 12 bytes.
 func (k *ObjectKey) Encrypt(ctx context.Context, aad, plaintext []byte) (Sealed, error) {
+	return k.encrypt(ctx, aad, plaintext, func(*session, object, Sealed) error { return nil })
+}
+
+// EncryptChecked is Encrypt that has the token decrypt the message before anybody else's call, and fails
+// with ErrNotOpened if that does not give the plaintext. made gets the message before that; it may be
+// called more than once, and the last call counts.
+func (k *ObjectKey) EncryptChecked(ctx context.Context, aad, plaintext []byte, made func(Sealed)) (Sealed, error) {
+	return k.encrypt(ctx, aad, plaintext, func(s *session, o object, sealed Sealed) error {
+		made(sealed)
+		back, err := s.openGCM(o, sealed.IV, aad, sealed.Ciphertext)
+		defer clear(back)
+		if errors.Is(err, ErrBadCiphertext) || err == nil && !bytes.Equal(back, plaintext) {
+			return ErrNotOpened
+		}
+		return err
+	})
+}
+
+// encrypt encrypts, and then does something with the message in the same session.
+func (k *ObjectKey) encrypt(ctx context.Context, aad, plaintext []byte, then func(*session, object, Sealed) error) (Sealed, error) {
 	if k.used.Add(1) > directLimit {
 		return Sealed{}, errExhausted
 	}
 	sealed := Sealed{IV: make([]byte, ivSize)}
 	_, _ = rand.Read(sealed.IV) // crypto/rand never fails
 	err := k.use(ctx, func(s *session, o object) (err error) {
-		sealed.Ciphertext, err = s.sealGCM(o, sealed.IV, aad, plaintext)
-		return err
+		if sealed.Ciphertext, err = s.sealGCM(o, sealed.IV, aad, plaintext); err != nil {
+			return err
+		}
+		return then(s, o, sealed)
 	})
 	return sealed, err
 }
@@ -129,7 +155,9 @@ func (k *ObjectKey) use(ctx context.Context, fn func(*session, object) error) er
 			if findErr != nil {
 				return findErr
 			}
-			if err = h.use(ctx, fn); classOf(err) == classHandleLost {
+			if err = h.use(ctx, fn); err == nil {
+				return nil
+			} else if classOf(err) == classHandleLost {
 				k.forget(h)
 			} else if !errors.Is(err, errGone) {
 				break

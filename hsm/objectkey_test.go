@@ -165,6 +165,27 @@ func TestObjectKeyThatIsNotFit(t *testing.T) {
 	}
 }
 
+// TestEncryptChecked: the message is opened again, as it is after made has seen it.
+func TestEncryptChecked(t *testing.T) {
+	_, _, k := objectKey(t)
+	var seen hsm.Sealed
+	sealed, err := k.EncryptChecked(t.Context(), []byte("a"), []byte("text"), func(s hsm.Sealed) { seen = s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(seen.IV, sealed.IV) || !bytes.Equal(seen.Ciphertext, sealed.Ciphertext) {
+		t.Error("made was given another message")
+	}
+	if got, err := k.Decrypt(t.Context(), sealed, []byte("a")); err != nil || string(got) != "text" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for i := range sealed.Ciphertext {
+		if _, err := k.EncryptChecked(t.Context(), []byte("a"), []byte("text"), func(s hsm.Sealed) { s.Ciphertext[i] ^= 1 }); !errors.Is(err, hsm.ErrNotOpened) {
+			t.Errorf("byte %d is another one, and the message was found whole: %v", i, err)
+		}
+	}
+}
+
 // TestOwnKeysAreNoObjectKeys: the sealing key above all encrypts and decrypts too.
 func TestOwnKeysAreNoObjectKeys(t *testing.T) {
 	uri := hsmtest.NewURI(t)

@@ -269,6 +269,7 @@ func TestXKSRules(t *testing.T) {
 		t.Fatal(output)
 	}
 	p.ok(t, "/keys/l/encrypt", encryptBody([]byte("x"), nil))
+	p.Stop(t) // all lines are there then
 	if log := p.Log(t); !strings.Contains(log, "error=AccessDeniedException") || !strings.Contains(log, "principal=arn:aws:iam::123456789012:user/Bob") {
 		t.Error("the log does not say who was denied")
 	}

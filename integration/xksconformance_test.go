@@ -45,6 +45,7 @@ func TestXKSConformance(t *testing.T) {
 	t.Run("methods", func(t *testing.T) { xksMethods(t, p) })
 	t.Run("authentication", func(t *testing.T) { xksAuthentication(t, p) })
 	t.Run("curl", func(t *testing.T) { xksCurl(t, p) })
+	p.Stop(t) // all lines are there then
 	if log := p.Log(t); strings.Contains(log, b64([]byte("Hello World!"))) || strings.Contains(log, "Hello World!") {
 		t.Error("a plaintext is in the log")
 	} else if !strings.Contains(log, "kmsRequestId=4112f4d6-db54-4af4-ae30-c55a22a8dfae") {

@@ -117,6 +117,9 @@ func (p *Proxy) Fleet(ctx context.Context) []TokenHealth {
 
 // proxyError says what a token's error means for an external key.
 func proxyError(err error) error {
+	if err == nil {
+		return nil // without looking, since every call that went well comes here
+	}
 	for _, c := range []struct{ is, means error }{
 		{hsm.ErrBadCiphertext, ErrExternalText},
 		{hsm.ErrNotUsable, ErrExternalKeyUsage},
@@ -131,6 +134,9 @@ func proxyError(err error) error {
 
 // objectError is proxyError for key objects, which can be missing.
 func objectError(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, hsm.ErrNotFound) {
 		return &meaningError{ErrNoExternalKey, err}
 	}

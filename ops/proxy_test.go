@@ -73,7 +73,15 @@ func TestProxiedKey(t *testing.T) {
 	if !bytes.Equal(fresh.Metadata[:4], []byte{0, 0, 0, 2}) {
 		t.Errorf("metadata after a rotation %x", fresh.Metadata)
 	}
-	for _, sealed := range []ProxySealed{old, fresh} {
+	var seen ProxySealed
+	checked, err := key.EncryptChecked(ctx, ProxyUse{}, bindTo("a"), []byte("text"), func(s ProxySealed) { seen = s })
+	if err != nil || !bytes.Equal(seen.Ciphertext, checked.Ciphertext) || !bytes.Equal(seen.Metadata, checked.Metadata) || !bytes.Equal(seen.IV, checked.IV) {
+		t.Errorf("checked: %v, %+v is not %+v", err, seen, checked)
+	}
+	if _, err := key.EncryptChecked(ctx, ProxyUse{}, bindTo("a"), []byte("text"), func(s ProxySealed) { s.Ciphertext[0] ^= 1 }); !errors.Is(err, hsm.ErrNotOpened) {
+		t.Errorf("a message that was changed before the check: %v", err)
+	}
+	for _, sealed := range []ProxySealed{old, fresh, checked} {
 		if got, err := key.Decrypt(ctx, ProxyUse{}, bindTo("a"), sealed); err != nil || string(got) != "text" {
 			t.Errorf("material %x: %v", sealed.Metadata[:4], err)
 		}

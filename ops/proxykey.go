@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,6 +22,7 @@ type proxied interface {
 	// status says whether the key can be used now and for what, in PKCS #11's names.
 	status(ctx context.Context) (enabled bool, uses []string, err error)
 	encrypt(ctx context.Context, use ProxyUse, bind Bind, plaintext []byte) (ProxySealed, error)
+	encryptChecked(ctx context.Context, use ProxyUse, bind Bind, plaintext []byte, made func(ProxySealed)) (ProxySealed, error)
 	decrypt(ctx context.Context, use ProxyUse, bind Bind, sealed ProxySealed) ([]byte, error)
 }
 
@@ -31,8 +33,6 @@ type Bind func(metadata []byte) []byte
 type ProxyUse struct {
 	RequestID string
 	EventID   string // of its audit event
-	// Check says that the use is not the request's but the proxy's own, and leaves no record.
-	Check bool
 }
 
 // ProxySealed is one message of an external key.
@@ -54,6 +54,16 @@ func (k *ProxyKey) Encrypt(ctx context.Context, use ProxyUse, bind Bind, plainte
 		return ProxySealed{}, ErrExternalKeyState
 	}
 	return k.behind.encrypt(ctx, use, bind, plaintext)
+}
+
+// EncryptChecked is Encrypt that has the token decrypt the message again, and fails if that does not give
+// the plaintext. made gets the message before that; it may be called more than once, and the last call
+// counts.
+func (k *ProxyKey) EncryptChecked(ctx context.Context, use ProxyUse, bind Bind, plaintext []byte, made func(ProxySealed)) (ProxySealed, error) {
+	if k.record.Disabled {
+		return ProxySealed{}, ErrExternalKeyState
+	}
+	return k.behind.encryptChecked(ctx, use, bind, plaintext, made)
 }
 
 // Decrypt decrypts in the token.
@@ -147,7 +157,31 @@ func (k proxiedKey) encrypt(ctx context.Context, use ProxyUse, bind Bind, plaint
 	return ProxySealed{Metadata: metadata, IV: sealed.IV, Ciphertext: sealed.Ciphertext}, nil
 }
 
+func (k proxiedKey) encryptChecked(ctx context.Context, use ProxyUse, bind Bind, plaintext []byte, made func(ProxySealed)) (ProxySealed, error) {
+	sealed, err := k.encrypt(ctx, use, bind, plaintext)
+	if err != nil {
+		return sealed, err
+	}
+	made(sealed)
+	back, err := k.opened(ctx, bind, sealed)
+	defer clear(back)
+	if errors.Is(err, ErrExternalText) || err == nil && !bytes.Equal(back, plaintext) {
+		return sealed, hsm.ErrNotOpened
+	}
+	return sealed, err
+}
+
 func (k proxiedKey) decrypt(ctx context.Context, use ProxyUse, bind Bind, sealed ProxySealed) ([]byte, error) {
+	plaintext, err := k.opened(ctx, bind, sealed)
+	if err != nil {
+		return nil, err
+	}
+	k.note(kms.KeyLastUsageTrackingOperationDecrypt, use)
+	return plaintext, nil
+}
+
+// opened decrypts without a record of it.
+func (k proxiedKey) opened(ctx context.Context, bind Bind, sealed ProxySealed) ([]byte, error) {
 	record, err := k.usable(ctx)
 	if err != nil {
 		return nil, err
@@ -165,16 +199,12 @@ func (k proxiedKey) decrypt(ctx context.Context, use ProxyUse, bind Bind, sealed
 	if err != nil {
 		return nil, proxyError(err)
 	}
-	k.note(kms.KeyLastUsageTrackingOperationDecrypt, use)
 	return plaintext, nil
 }
 
 // note notes a use of the key, as an operation of KMS's own would, so that nobody deletes a key that
 // an external key store needs.
 func (k proxiedKey) note(operation kms.KeyLastUsageTrackingOperation, use ProxyUse) {
-	if use.Check {
-		return
-	}
 	k.service.lastUses.note(k.id, lastUse{operation: operation, at: k.service.now(), requestID: use.RequestID, eventID: use.EventID})
 }
 
@@ -190,6 +220,13 @@ func (k proxiedObject) status(ctx context.Context) (bool, []string, error) {
 
 func (k proxiedObject) encrypt(ctx context.Context, _ ProxyUse, bind Bind, plaintext []byte) (ProxySealed, error) {
 	sealed, err := k.key.Encrypt(ctx, bind(nil), plaintext)
+	return ProxySealed{IV: sealed.IV, Ciphertext: sealed.Ciphertext}, objectError(err)
+}
+
+func (k proxiedObject) encryptChecked(ctx context.Context, _ ProxyUse, bind Bind, plaintext []byte, made func(ProxySealed)) (ProxySealed, error) {
+	sealed, err := k.key.EncryptChecked(ctx, bind(nil), plaintext, func(sealed hsm.Sealed) {
+		made(ProxySealed{IV: sealed.IV, Ciphertext: sealed.Ciphertext})
+	})
 	return ProxySealed{IV: sealed.IV, Ciphertext: sealed.Ciphertext}, objectError(err)
 }
 

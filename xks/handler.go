@@ -2,8 +2,10 @@ package xks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -18,6 +20,8 @@ import (
 type HandlerConfig struct {
 	Proxy  *ops.Proxy
 	Logger *slog.Logger
+	// Requests gets the line of each request; nil: Logger.
+	Requests *slog.Logger
 	// Files are credentials beside those of the keystore; nil: none.
 	Files *CredentialFiles
 	// Version is this program's, for GetHealthStatus.
@@ -38,6 +42,7 @@ type HandlerConfig struct {
 type Handler struct {
 	proxy    *ops.Proxy
 	log      *slog.Logger
+	requests *slog.Logger
 	files    *CredentialFiles
 	timeout  time.Duration
 	now      func() time.Time
@@ -49,7 +54,7 @@ type Handler struct {
 
 // NewHandler makes a proxy.
 func NewHandler(c HandlerConfig) *Handler {
-	h := &Handler{proxy: c.Proxy, log: c.Logger, files: c.Files, timeout: c.Timeout, now: c.Now, meter: c.Meter}
+	h := &Handler{proxy: c.Proxy, log: c.Logger, requests: cmp.Or(c.Requests, c.Logger), files: c.Files, timeout: c.Timeout, now: c.Now, meter: c.Meter}
 	if h.timeout == 0 {
 		h.timeout = DefaultTimeout
 	}
@@ -104,11 +109,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status == http.StatusMethodNotAllowed {
 		w.Header()["Allow"] = []string{http.MethodPost}
 	}
-	w.Header()["Content-Type"] = []string{"application/json"}
+	w.Header()["Content-Type"] = contentType
 	w.WriteHeader(status)
 	_, _ = w.Write(answer) // a client that has gone does not concern the server
 	clear(answer)
-	e.record(status, known, err, h.now().Sub(begun))
+	e.log(status, known, err, h.now().Sub(begun))
 }
 
 // release wipes a buffer, which held plaintext, and keeps it for the next request.
@@ -135,6 +140,9 @@ type exchange struct {
 	call     *ops.Call
 }
 
+// contentType is that of every answer. Nothing writes to it.
+var contentType = []string{"application/json"}
+
 var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
 
 // run takes a request to its answer. The order is: URI, method, signature, rate, body, rules, key.
@@ -155,8 +163,8 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	if err := h.proxy.Ready(); err != nil && e.target.operation != opHealth {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(e.r.Context(), h.timeout)
-	defer cancel()
+	ctx := newBounded(e.r.Context(), h.timeout)
+	defer ctx.end()
 	tenant, err := h.proxy.Tenant(ctx, e.target.prefix)
 	if err != nil {
 		return nil, err
@@ -209,15 +217,26 @@ func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error 
 	if r.ContentLength > maxBody {
 		return tooLong("The request body", maxBody)
 	}
+	if n := r.ContentLength; n >= 0 { // as AWS KMS sends it
+		into.Grow(int(n))
+		content := into.AvailableBuffer()[:n]
+		if _, err := io.ReadFull(r.Body, content); err != nil {
+			return errBody()
+		}
+		into.Write(content)
+		return nil
+	}
 	if _, err := into.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			return tooLong("The request body", maxBody)
 		}
-		return failure(ValidationException, "The request body could not be read.")
+		return errBody()
 	}
 	return nil
 }
+
+func errBody() *Error { return failure(ValidationException, "The request body could not be read.") }
 
 // meanings are the errors of package ops in the specification's names.
 func meanings() []meaning {
@@ -249,61 +268,4 @@ func (e *exchange) known(err error) *Error {
 		}
 	}
 	return failure(InternalException, "")
-}
-
-// record writes the log line of a request: all of its metadata, nothing of its data.
-func (e *exchange) record(status int, known *Error, err error, took time.Duration) {
-	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError && e.r.Context().Err() == nil {
-		level = slog.LevelError
-	}
-	log := e.handler.log
-	if !log.Enabled(e.r.Context(), level) {
-		return
-	}
-	attributes := make([]slog.Attr, 0, 16)
-	add := func(name, value string) {
-		if value != "" {
-			attributes = append(attributes, slog.String(name, shortened(value)))
-		}
-	}
-	if e.request != nil && e.request.Metadata != nil {
-		m := e.request.Metadata
-		add("kmsRequestId", m.RequestID)
-		add("kmsOperation", m.Operation)
-		add("principal", m.PrincipalARN)
-		add("kmsKeyArn", m.KeyARN)
-		add("sourceVpc", m.SourceVPC)
-		add("sourceVpce", m.SourceVPCE)
-		add("viaService", m.ViaService)
-	}
-	if e.found {
-		add("tenant", e.target.prefix)
-		add("operation", string(e.target.operation))
-		add("key", e.target.keyID)
-	} else {
-		add("path", e.r.URL.Path)
-	}
-	add("accessKeyId", e.signer.AccessKeyID)
-	add("region", e.signer.Region)
-	attributes = append(attributes, slog.Int("status", status))
-	if known != nil {
-		add("error", known.Name)
-		add("message", known.Message)
-		if cause := err.Error(); cause != known.Error() {
-			add("cause", cause)
-		}
-	}
-	attributes = append(attributes, slog.Int64("micros", took.Microseconds()))
-	log.LogAttrs(e.r.Context(), level, "xks", attributes...)
-}
-
-// maxLogged bounds what one field of a request puts into the log, in bytes.
-const maxLogged = MaxARN
-
-func shortened(s string) string {
-	if len(s) > maxLogged {
-		return s[:maxLogged] + "..."
-	}
-	return s
 }

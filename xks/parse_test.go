@@ -70,14 +70,14 @@ func FuzzPath(f *testing.F) {
 const goodMetadata = `"requestMetadata":{"awsPrincipalArn":"a","kmsKeyArn":"k","kmsOperation":"o","kmsRequestId":"r"}`
 
 // FuzzRequest: whatever the body, an operation gets what the specification promises it, or the client
-// one of its errors. Base64 means here what it means to encoding/json.
+// one of its errors. JSON and Base64 mean here what they mean to encoding/json.
 func FuzzRequest(f *testing.F) {
 	for _, body := range []string{
 		`{` + goodMetadata + `}`,
 		`{` + goodMetadata + `,"plaintext":"SGVsbG8gV29ybGQh","encryptionAlgorithm":"AES_GCM","additionalAuthenticatedData":"YQ=="}`,
 		`{` + goodMetadata + `,"ciphertext":"AAAA","ciphertextMetadata":"AA==","encryptionAlgorithm":"AES_GCM","initializationVector":"AAAAAAAAAAAAAAAA","authenticationTag":"AAAAAAAAAAAAAAAAAAAAAA=="}`,
 		`{` + goodMetadata + `,"plaintext":"\/\/\/\/","encryptionAlgorithm":"AES_GCM"}`,
-		`{"requestMetadata":{}}`, `null`, `[]`, `{"plaintext":null}`, `{"plaintext":"A\u0041=="}`,
+		`{"requestMetadata":{}}`, `{"x":[1,{"y":"]"}],` + goodMetadata + `,"PLAINTEXT":1e3}`, `{"requestMetadat\u0061":null, "x":[}`, `null`, `[]`, `{"plaintext":null}`, `{"plaintext":"A\u0041=="}`,
 	} {
 		f.Add([]byte(body))
 	}
@@ -98,18 +98,74 @@ func FuzzRequest(f *testing.F) {
 			if m.RequestID == "" || m.Operation == "" || op != opHealth && m.PrincipalARN == "" {
 				t.Errorf("%s: %+v", op, m)
 			}
-			var plain struct{ Plaintext, AdditionalAuthenticatedData, Ciphertext, InitializationVector, AuthenticationTag []byte }
-			if op != opEncrypt && op != opDecrypt {
-				continue
+			var plain, metadata map[string]json.RawMessage // whose names are not folded
+			if json.Unmarshal(body, &plain) != nil || json.Unmarshal(plain["requestMetadata"], &metadata) != nil {
+				t.Fatalf("%s: %q is no JSON", op, body)
 			}
-			if json.Unmarshal(body, &plain) != nil {
-				continue // a member that this operation does not look at
+			for name, got := range map[string]string{"kmsRequestId": m.RequestID, "kmsOperation": m.Operation, "awsPrincipalArn": m.PrincipalARN, "kmsKeyArn": m.KeyARN} {
+				var want string
+				if raw, there := metadata[name]; there && json.Unmarshal(raw, &want) != nil || want != got {
+					t.Errorf("%s: %q: %s is read as %q", op, body, name, got)
+				}
 			}
-			switch {
-			case op == opEncrypt && (string(plain.Plaintext) != string(r.Plaintext.value) || string(plain.AdditionalAuthenticatedData) != string(r.AAD.value)),
-				op == opDecrypt && (string(plain.Ciphertext) != string(r.Ciphertext.value) || string(plain.InitializationVector) != string(r.IV.value) || string(plain.AuthenticationTag) != string(r.Tag.value)):
-				t.Errorf("%s: %q is read in another way", op, body)
+			looked := map[string]bytesField{"additionalAuthenticatedData": r.AAD, "plaintext": r.Plaintext}
+			if op == opDecrypt {
+				looked = map[string]bytesField{"additionalAuthenticatedData": r.AAD, "ciphertext": r.Ciphertext, "initializationVector": r.IV, "authenticationTag": r.Tag, "ciphertextMetadata": r.CiphertextMetadata}
+			}
+			for name, got := range looked {
+				var want []byte
+				if raw, there := plain[name]; (op == opEncrypt || op == opDecrypt) && (there && json.Unmarshal(raw, &want) != nil || string(want) != string(got.value)) {
+					t.Errorf("%s: %q: %s is read in another way", op, body, name)
+				}
 			}
 		}
 	})
+}
+
+// TestRequestJSON: which bodies are requests at all, and by which names members count.
+func TestRequestJSON(t *testing.T) {
+	for name, c := range map[string]struct {
+		body string
+		ok   bool
+	}{
+		"plain":                             {`{` + goodMetadata + `}`, true},
+		"space everywhere":                  {" {\t\"requestMetadata\" :\r\n{ \"kmsRequestId\" : \"r\" , \"kmsOperation\":\"o\" } , \"x\" : [ 1 ] } ", true},
+		"a name with an escape":             {`{"requestM\u0065tadata":{"kmsRequestId":"r","kmsOperation":"o"}}`, true},
+		"unknown members":                   {`{"a":[{"b":"]}\""},-1.5e3,null],"c":{},"d":true,"a":1,` + goodMetadata + `}`, true},
+		"null for an unknown member":        {`{"a":null,` + goodMetadata + `}`, true},
+		"null for a member":                 {`{"plaintext":null,` + goodMetadata + `}`, true},
+		"the name of a member, in capitals": {`{"PLAINTEXT":5,` + goodMetadata + `}`, true},
+		"an empty body":                     {``, false},
+		"null":                              {`null`, false},
+		"a list":                            {`[]`, false},
+		"no end":                            {`{` + goodMetadata, false},
+		"more than one":                     {`{` + goodMetadata + `}{}`, false},
+		"a comma too many":                  {`{` + goodMetadata + `,}`, false},
+		"no comma":                          {`{"a":1 ` + goodMetadata + `}`, false},
+		"no colon":                          {`{"a" 1,` + goodMetadata + `}`, false},
+		"a name that is no string":          {`{a:1,` + goodMetadata + `}`, false},
+		"an unknown member without value":   {`{"a":,` + goodMetadata + `}`, false},
+		"an unknown member, no JSON":        {`{"a":[1}],` + goodMetadata + `}`, false},
+		"a bad escape":                      {`{"a":"\x",` + goodMetadata + `}`, false},
+		"a bad escape in a member":          {`{"plaintext":"\x",` + goodMetadata + `}`, false},
+		"a control character":               {"{\"plaintext\":\"A\nAA\"," + goodMetadata + `}`, false},
+		"not UTF-8":                         {"{\"a\":\"\xff\"," + goodMetadata + `}`, false},
+		"a number":                          {`{"plaintext":5,` + goodMetadata + `}`, false},
+		"nearly null":                       {`{"plaintext":nul,` + goodMetadata + `}`, false},
+		"a member twice":                    {`{"plaintext":"AAAA",` + goodMetadata + `,"plaintext":"AAAA"}`, false},
+		"a member twice, once null":         {`{"plaintext":null,` + goodMetadata + `,"plaintext":"AAAA"}`, false},
+		"a member twice, once escaped":      {`{"plaintext":"AAAA",` + goodMetadata + `,"plain\u0074ext":"AAAA"}`, false},
+		"metadata's member twice":           {`{"requestMetadata":{"kmsRequestId":"r","kmsOperation":"o","kmsOperation":"p"}}`, false},
+		"metadata in capitals":              {`{"requestMetadata":{"KMSREQUESTID":"r","kmsOperation":"o"}}`, false},
+		"metadata of a wrong type":          {`{"requestMetadata":{"kmsRequestId":7,"kmsOperation":"o"}}`, false},
+		"metadata that are a text":          {`{"requestMetadata":"x"}`, false},
+	} {
+		r, err := parse(opHealth, []byte(c.body))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (r.Metadata.RequestID != "r" || r.Metadata.Operation != "o" || r.Plaintext.set) {
+			t.Errorf("%s: read as %+v", name, r)
+		}
+	}
 }

@@ -3,9 +3,8 @@ package xks
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // What the proxy takes, in bytes. The specification asks for 4,300 of plaintext and 8,192 of
@@ -25,26 +24,13 @@ type bytesField struct {
 	value []byte
 }
 
-var errNotString = errors.New("a member that has to be a string is not one")
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (f *bytesField) UnmarshalJSON(text []byte) error {
-	*f = bytesField{}
-	if string(text) == "null" {
-		return nil
-	}
-	if len(text) < 2 || text[0] != '"' {
-		return errNotString
+// read takes the text of a JSON string.
+func (f *bytesField) read(s *scanner) error {
+	text, err := s.str()
+	if err != nil {
+		return err
 	}
 	f.set = true
-	text = text[1 : len(text)-1]
-	if bytes.IndexByte(text, '\\') >= 0 { // some write "/" as "\/"
-		var unescaped string
-		if err := json.Unmarshal(append(append([]byte{'"'}, text...), '"'), &unescaped); err != nil {
-			return err
-		}
-		text = []byte(unescaped)
-	}
 	value := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(value, text)
 	if err != nil || bytes.ContainsAny(text, "\r\n") {
@@ -57,22 +43,75 @@ func (f *bytesField) UnmarshalJSON(text []byte) error {
 
 // request is the body of every operation: each looks at its own members.
 type request struct {
-	Metadata           *RequestMetadata `json:"requestMetadata"`
-	AAD                bytesField       `json:"additionalAuthenticatedData"`
-	Plaintext          bytesField       `json:"plaintext"`
-	Algorithm          *string          `json:"encryptionAlgorithm"`
-	Integrity          *string          `json:"ciphertextDataIntegrityValueAlgorithm"`
-	Ciphertext         bytesField       `json:"ciphertext"`
-	CiphertextMetadata bytesField       `json:"ciphertextMetadata"`
-	IV                 bytesField       `json:"initializationVector"`
-	Tag                bytesField       `json:"authenticationTag"`
+	Metadata           *RequestMetadata // nil if there is none
+	AAD                bytesField
+	Plaintext          bytesField
+	Algorithm          *string
+	Integrity          *string
+	Ciphertext         bytesField
+	CiphertextMetadata bytesField
+	IV                 bytesField
+	Tag                bytesField
+}
+
+// requestMembers are the members of a request. Nothing writes to it.
+var requestMembers = []jsonMember[*request]{
+	{"requestMetadata", func(r *request, s *scanner) error {
+		r.Metadata = new(RequestMetadata)
+		return members(s, metadataMembers, r.Metadata)
+	}},
+	{"additionalAuthenticatedData", func(r *request, s *scanner) error { return r.AAD.read(s) }},
+	{"plaintext", func(r *request, s *scanner) error { return r.Plaintext.read(s) }},
+	{"encryptionAlgorithm", func(r *request, s *scanner) error { return readOptional(&r.Algorithm, s) }},
+	{"ciphertextDataIntegrityValueAlgorithm", func(r *request, s *scanner) error { return readOptional(&r.Integrity, s) }},
+	{"ciphertext", func(r *request, s *scanner) error { return r.Ciphertext.read(s) }},
+	{"ciphertextMetadata", func(r *request, s *scanner) error { return r.CiphertextMetadata.read(s) }},
+	{"initializationVector", func(r *request, s *scanner) error { return r.IV.read(s) }},
+	{"authenticationTag", func(r *request, s *scanner) error { return r.Tag.read(s) }},
+}
+
+// metadataMembers are those of requestMetadata. Nothing writes to it.
+var metadataMembers = []jsonMember[*RequestMetadata]{
+	{"awsPrincipalArn", func(m *RequestMetadata, s *scanner) error { return readText(&m.PrincipalARN, s) }},
+	{"awsSourceVpc", func(m *RequestMetadata, s *scanner) error { return readText(&m.SourceVPC, s) }},
+	{"awsSourceVpce", func(m *RequestMetadata, s *scanner) error { return readText(&m.SourceVPCE, s) }},
+	{"kmsKeyArn", func(m *RequestMetadata, s *scanner) error { return readText(&m.KeyARN, s) }},
+	{"kmsOperation", func(m *RequestMetadata, s *scanner) error { return readText(&m.Operation, s) }},
+	{"kmsRequestId", func(m *RequestMetadata, s *scanner) error { return readText(&m.RequestID, s) }},
+	{"kmsViaService", func(m *RequestMetadata, s *scanner) error { return readText(&m.ViaService, s) }},
+}
+
+func readText(into *string, s *scanner) error {
+	text, err := s.str()
+	*into = string(text)
+	return err
+}
+
+func readOptional(into **string, s *scanner) error {
+	*into = new(string)
+	return readText(*into, s)
+}
+
+// read reads the JSON of a request.
+func (r *request) read(body []byte) error {
+	s := scanner{text: body}
+	if !utf8.Valid(body) {
+		return errJSON
+	}
+	if err := members(&s, requestMembers, r); err != nil {
+		return err
+	}
+	if !s.end() {
+		return errJSON
+	}
+	return nil
 }
 
 // parse reads and checks the body of an operation. The error is an *Error. The request is given
 // even then, with as much of its metadata as could be read, for the log.
 func parse(op operation, body []byte) (*request, error) {
 	r := new(request)
-	if err := json.Unmarshal(body, r); err != nil {
+	if err := r.read(body); err != nil {
 		return r, failure(ValidationException, "The request body is not a JSON object with members of the right types.")
 	}
 	if err := r.checkMetadata(op); err != nil {

@@ -5,13 +5,23 @@ import (
 	"log/slog"
 )
 
-// newLogger makes the logger that the configuration asks for; check has seen to its values.
-func newLogger(c LogConfig, to io.Writer) *slog.Logger {
-	var level slog.Level
+// newLoggers makes the loggers of a server. The lines of requests may wait for others, until stop at the
+// latest; they are in order with those of log.
+func newLoggers(c LogConfig, to io.Writer) (log, requests *slog.Logger, stop func()) {
+	lines := newLogLines(to)
+	urgent := newLogHandler(c, lines)
+	return slog.New(urgent), slog.New(requestLog{newLogHandler(c, patientLines{lines}), urgent}), lines.end
+}
+
+// newLogger makes the logger of a command that serves nothing.
+func newLogger(c LogConfig, to io.Writer) *slog.Logger { return slog.New(newLogHandler(c, to)) }
+
+func newLogHandler(c LogConfig, to io.Writer) slog.Handler {
+	var level slog.Level // check has seen to the values
 	_ = level.UnmarshalText([]byte(c.Level))
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		return slog.NewJSONHandler(to, options)
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	return slog.NewTextHandler(to, options)
 }

@@ -41,13 +41,15 @@ func serveCommand() *cli.Command {
 			}
 			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return serve(ctx, config, newLogger(config.Log, c.App.ErrWriter), c.App.Writer)
+			log, requests, stopLog := newLoggers(config.Log, c.App.ErrWriter)
+			defer stopLog()
+			return serve(ctx, config, log, requests, c.App.Writer)
 		},
 	}
 }
 
-// serve opens or makes what is needed and serves until ctx ends.
-func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (err error) {
+// serve opens or makes what is needed and serves until ctx ends. requests gets the lines of requests.
+func serve(ctx context.Context, c Config, log, requests *slog.Logger, stdout io.Writer) (err error) {
 	if err := forbidCoreDumps(); err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, stdout io.Writer) (e
 		return err
 	}
 	measured := newMeasuring(c, service, log)
-	stopXKS, err := serveXKS(c, proxy, xksTLS, measured.proxy(), log)
+	stopXKS, err := serveXKS(c, proxy, xksTLS, measured.proxy(), log, requests)
 	if err != nil {
 		return err
 	}

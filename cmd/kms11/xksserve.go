@@ -84,7 +84,7 @@ func (b *backend) openXKS(ctx context.Context, c Config, service *ops.Service, l
 }
 
 // serveXKS serves the proxy, where one is configured, until the function that it returns is called.
-func serveXKS(c Config, proxy *ops.Proxy, tlsConfig *tls.Config, meter xks.Meter, log *slog.Logger) (stop func(), err error) {
+func serveXKS(c Config, proxy *ops.Proxy, tlsConfig *tls.Config, meter xks.Meter, log, requests *slog.Logger) (stop func(), err error) {
 	if c.XKS.Listen == "" {
 		return func() {}, nil
 	}
@@ -93,7 +93,7 @@ func serveXKS(c Config, proxy *ops.Proxy, tlsConfig *tls.Config, meter xks.Meter
 		return nil, usageError{fmt.Errorf("config: xks.credentials: %w", err)}
 	}
 	handler := xks.NewHandler(xks.HandlerConfig{
-		Proxy: proxy, Logger: log, Files: files, Version: version, FleetSize: c.XKS.FleetSize,
+		Proxy: proxy, Logger: log, Requests: requests, Files: files, Version: version, FleetSize: c.XKS.FleetSize,
 		Timeout: time.Duration(c.XKS.Timeout) * time.Millisecond, Meter: meter,
 	})
 	var servers []*http.Server

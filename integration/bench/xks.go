@@ -14,9 +14,15 @@ import (
 
 // XKSReport is what -xks measures.
 type XKSReport struct {
-	Bare    []*Result   `json:"bare,omitempty"`
+	Bare    []*XKSBare  `json:"bare,omitempty"`
 	Results []XKSResult `json:"results,omitempty"`
 	Sustain []XKSLoad   `json:"sustain,omitempty"`
+}
+
+// XKSBare is the bare path, beside the operations with so many key objects. It has one key itself.
+type XKSBare struct {
+	Result
+	Keys int `json:"keys"`
 }
 
 // XKSResult is one operation with so many key objects in the token.
@@ -98,13 +104,13 @@ func measureXKS(ctx context.Context, opts options, dir string) (report *XKSRepor
 		}
 		return report, nil
 	}
-	for i, keys := range opts.xksKeys {
+	for _, keys := range opts.xksKeys {
 		for _, x := range servers {
 			if err := x.fill(keys); err != nil {
 				return nil, err
 			}
 		}
-		if err := report.rounds(ctx, opts, keys, servers, bare, i == 0); err != nil {
+		if err := report.rounds(ctx, opts, keys, servers, bare); err != nil {
 			return nil, err
 		}
 	}
@@ -112,21 +118,20 @@ func measureXKS(ctx context.Context, opts options, dir string) (report *XKSRepor
 }
 
 // rounds measures every operation with the keys that are there, in interleaved rounds.
-func (report *XKSReport) rounds(ctx context.Context, opts options, keys int, servers []*xksServer, bare *subject, withBare bool) error {
-	first := len(report.Results)
+func (report *XKSReport) rounds(ctx context.Context, opts options, keys int, servers []*xksServer, bare *subject) error {
+	first, firstBare := len(report.Results), len(report.Bare)
 	for round := range opts.rounds + 1 {
 		next := first
 		for i, concurrency := range opts.concurrency {
-			if withBare {
-				taken, err := bare.window(ctx, concurrency, opts.requests)
-				if err != nil {
-					return err
-				}
-				if round == 0 {
-					report.Bare = append(report.Bare, &Result{Name: bare.name, Title: bare.title, Floor: true, Concurrency: concurrency})
-				} else {
-					report.Bare[i].Samples = append(report.Bare[i].Samples, taken)
-				}
+			taken, err := bare.window(ctx, concurrency, opts.requests)
+			if err != nil {
+				return err
+			}
+			if round == 0 { // warm-up
+				report.Bare = append(report.Bare, &XKSBare{Result{Name: bare.name, Title: bare.title, Floor: true, Concurrency: concurrency}, keys})
+			} else {
+				r := report.Bare[firstBare+i]
+				r.Samples = append(r.Samples, taken)
 			}
 			for _, s := range xksSubjects {
 				for _, x := range servers {
@@ -149,7 +154,7 @@ func (report *XKSReport) rounds(ctx context.Context, opts options, keys int, ser
 	for i := first; i < len(report.Results); i++ {
 		report.Results[i].sample = median(report.Results[i].Samples)
 	}
-	for _, r := range report.Bare {
+	for _, r := range report.Bare[firstBare:] {
 		r.sample = median(r.Samples)
 	}
 	return nil
@@ -173,7 +178,7 @@ func (l *latencies) at(quantile float64) float64 {
 	return float64(l.times[min(len(l.times)-1, int(quantile*float64(len(l.times))))]) / float64(time.Millisecond)
 }
 
-// window measures n requests over so many connections, with random keys.
+// window measures n requests over so many connections, with random keys. Every key was used just before.
 func (x *xksServer) window(ctx context.Context, name, path string, concurrency, n int) (sample, *latencies, error) {
 	requests, err := x.requests(ctx, name, path)
 	if err != nil {
@@ -277,15 +282,16 @@ func (report *XKSReport) print(w io.Writer) {
 	if len(report.Results) == 0 {
 		return
 	}
-	bare := map[int]float64{}
+	type place struct{ keys, concurrency int }
+	bare := map[place]float64{}
 	for _, r := range report.Bare {
-		bare[r.Concurrency] = r.CPUMicros
-		fmt.Fprintf(w, "floor: %s, concurrency %d: CPU %.1f µs, %.0f requests/s\n", r.Title, r.Concurrency, r.CPUMicros, r.PerSecond)
+		bare[place{r.Keys, r.Concurrency}] = r.CPUMicros
+		fmt.Fprintf(w, "floor: %s, beside %d keys, concurrency %d: CPU %.1f µs, %.0f requests/s\n", r.Title, r.Keys, r.Concurrency, r.CPUMicros, r.PerSecond)
 	}
 	fmt.Fprintf(w, "\n%-36s  %5s  %4s  %11s  %7s  %7s  %10s  %7s  %7s\n", "", "keys", "TLS", "concurrency", "CPU µs", "/ bare", "requests/s", "p50 ms", "p99 ms")
 	for _, r := range report.Results {
 		over := 0.0
-		if floor := bare[r.Concurrency]; floor > 0 {
+		if floor := bare[place{r.Keys, r.Concurrency}]; floor > 0 {
 			over = r.CPUMicros / floor
 		}
 		fmt.Fprintf(w, "%-36s  %5d  %4t  %11d  %7.1f  %7.2f  %10.0f  %7.2f  %7.2f\n", r.Title, r.Keys, r.TLS, r.Concurrency, r.CPUMicros, over, r.PerSecond, r.P50, r.P99)

@@ -1,0 +1,171 @@
+package xks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// A scanner reads a JSON text once, from its beginning to its end, and takes no text that encoding/json
+// would not take. It is for objects of few members that are looked for by their very names: the members
+// that nobody looks for are passed over.
+type scanner struct {
+	text []byte
+	at   int
+}
+
+var errJSON = errors.New("not JSON, or not of the type that is wanted")
+
+// A jsonMember is one that an object may have, and how its value gets into what the object becomes. read
+// finds the scanner at the first byte of the value, which is not null.
+type jsonMember[T any] struct {
+	name string
+	read func(into T, s *scanner) error
+}
+
+// members reads an object. A member that is null is as good as none; one that is there twice could mean
+// either, so the object is refused.
+func members[T any](s *scanner, known []jsonMember[T], into T) error {
+	if !s.takes('{') {
+		return errJSON
+	}
+	if s.takes('}') {
+		return nil
+	}
+	seen := 0 // a bit for each of known
+	for {
+		name, err := s.str()
+		if err != nil || !s.takes(':') {
+			return errJSON
+		}
+		s.space()
+		found := -1
+		for i := range known {
+			if string(name) == known[i].name {
+				found = i
+				break
+			}
+		}
+		switch {
+		case found < 0:
+			err = s.skip()
+		case seen&(1<<found) != 0:
+			return errJSON
+		case s.null():
+			seen |= 1 << found
+		default:
+			seen |= 1 << found
+			err = known[found].read(into, s)
+		}
+		if err != nil {
+			return err
+		}
+		if s.takes('}') {
+			return nil
+		}
+		if !s.takes(',') {
+			return errJSON
+		}
+		s.space()
+	}
+}
+
+// end says whether nothing but space is left.
+func (s *scanner) end() bool {
+	s.space()
+	return s.at == len(s.text)
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.text) && isSpace(s.text[s.at]) {
+		s.at++
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// takes passes a byte of the grammar with the space on both its sides, if it is the next.
+func (s *scanner) takes(c byte) bool {
+	s.space()
+	if s.at == len(s.text) || s.text[s.at] != c {
+		return false
+	}
+	s.at++
+	s.space()
+	return true
+}
+
+// null passes a null, if it is the next. What follows it is judged by whoever reads on.
+func (s *scanner) null() bool {
+	rest, is := bytes.CutPrefix(s.text[s.at:], []byte("null"))
+	if is {
+		s.at = len(s.text) - len(rest)
+	}
+	return is
+}
+
+// str reads a string. What it gives is a part of the text wherever the string has no escape.
+func (s *scanner) str() ([]byte, error) {
+	start := s.at
+	escaped, err := s.passString()
+	if err != nil {
+		return nil, err
+	}
+	if !escaped {
+		return s.text[start+1 : s.at-1], nil
+	}
+	var unescaped string
+	if json.Unmarshal(s.text[start:s.at], &unescaped) != nil {
+		return nil, errJSON
+	}
+	return []byte(unescaped), nil
+}
+
+// passString goes behind a string, whose escapes it does not look at.
+func (s *scanner) passString() (escaped bool, err error) {
+	if s.at == len(s.text) || s.text[s.at] != '"' {
+		return false, errJSON
+	}
+	for i := s.at + 1; i < len(s.text); i++ {
+		switch c := s.text[i]; {
+		case c == '"':
+			s.at = i + 1
+			return escaped, nil
+		case c == '\\':
+			escaped = true
+			i++
+		case c < ' ':
+			return false, errJSON
+		}
+	}
+	return false, errJSON
+}
+
+// skip goes behind any value, which encoding/json judges.
+func (s *scanner) skip() error {
+	start, depth := s.at, 0
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; {
+		case c == '"':
+			if _, err := s.passString(); err != nil {
+				return err
+			}
+			continue
+		case c == '{' || c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			depth--
+		case depth == 0 && (c == ',' || c == '}' || isSpace(c)):
+			return s.judged(start)
+		}
+		s.at++
+	}
+	return s.judged(start)
+}
+
+func (s *scanner) judged(start int) error {
+	if !json.Valid(s.text[start:s.at]) {
+		return errJSON
+	}
+	return nil
+}
