@@ -22,7 +22,7 @@ func encode(buffer *bytes.Buffer, output kms.Response) {
 
 // usualAnswer is the size in bytes that hardly any answer with a plaintext passes, so that the plaintext stays in
 // the one buffer that is wiped.
-const usualAnswer = 8 << 10
+const usualAnswer = 4 << 10
 
 // errorBody is the body of every error. Errors of the authorisation layer spell their text's
 // member with a capital M.

@@ -26,7 +26,7 @@ type barePath struct {
 type bareCall struct {
 	spec kms.KeySpec
 	do   func(*hsm.Bare, *bareRequest) ([]byte, error)
-	out  func([]byte) any
+	out  func([]byte) ([]byte, error)
 }
 
 type bareRequest struct {
@@ -36,8 +36,15 @@ type bareRequest struct {
 	Plaintext         []byte
 	Message           []byte
 	EncryptionContext map[string]string
-	RequestMetadata   map[string]string // of an XKS request
+	// Those of XKS.
+	RequestMetadata                                            map[string]string
+	AdditionalAuthenticatedData                                []byte
+	Ciphertext, InitializationVector, AuthenticationTag        []byte
+	EncryptionAlgorithm, CiphertextDataIntegrityValueAlgorithm string
 }
+
+// jsonOf writes answers as the server does.
+func jsonOf(r kms.Response) ([]byte, error) { return r.AppendJSON(nil), nil }
 
 // bareXKSAnswer is an answer of XKS's Encrypt.
 type bareXKSAnswer struct {
@@ -53,18 +60,24 @@ func bareCalls() map[string]bareCall {
 		pss  = kms.SigningAlgorithmSpecRsassaPssSha256
 		mac  = kms.MacAlgorithmSpecHmacSha256
 	)
-	signature := func(algorithm kms.SigningAlgorithmSpec) func([]byte) any {
-		return func(b []byte) any {
-			return kms.SignResponse{KeyId: bareKeyARN, Signature: b, SigningAlgorithm: algorithm}
+	signature := func(algorithm kms.SigningAlgorithmSpec) func([]byte) ([]byte, error) {
+		return func(b []byte) ([]byte, error) {
+			return jsonOf(&kms.SignResponse{KeyId: bareKeyARN, Signature: b, SigningAlgorithm: algorithm})
 		}
+	}
+	const iv, tag = 12, 16
+	sealed := func(b []byte) ([]byte, error) {
+		return json.Marshal(bareXKSAnswer{Ciphertext: b[iv : len(b)-tag], InitializationVector: b[:iv], AuthenticationTag: b[len(b)-tag:]})
 	}
 	return map[string]bareCall{
 		"bare": {kms.KeySpecSymmetricDefault,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
-			func(b []byte) any {
-				return kms.EncryptResponse{CiphertextBlob: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
+			func(b []byte) ([]byte, error) {
+				return jsonOf(&kms.EncryptResponse{CiphertextBlob: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault})
 			}},
-		"bare-decrypt": bareDecrypt(),
+		"bare-decrypt": bareDecrypt(func(b []byte) ([]byte, error) {
+			return jsonOf(&kms.DecryptResponse{Plaintext: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault})
+		}),
 		"bare-datakey": {kms.KeySpecSymmetricDefault,
 			func(t *hsm.Bare, _ *bareRequest) ([]byte, error) {
 				key, err := t.Random(plaintextSize)
@@ -74,28 +87,42 @@ func bareCalls() map[string]bareCall {
 				blob, err := t.Encrypt(key)
 				return append(key, blob...), err
 			},
-			func(b []byte) any {
-				return kms.GenerateDataKeyResponse{Plaintext: b[:plaintextSize], CiphertextBlob: b[plaintextSize:], KeyId: bareKeyARN}
+			func(b []byte) ([]byte, error) {
+				return jsonOf(&kms.GenerateDataKeyResponse{Plaintext: b[:plaintextSize], CiphertextBlob: b[plaintextSize:], KeyId: bareKeyARN})
 			}},
 		"bare-xks": {kms.KeySpecSymmetricDefault,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Encrypt(in.Plaintext) },
-			func(b []byte) any {
-				const iv, tag = 12, 16
-				return bareXKSAnswer{Ciphertext: b[iv : len(b)-tag], InitializationVector: b[:iv], AuthenticationTag: b[len(b)-tag:]}
-			}},
+			sealed},
+		"bare-xks-checked": {kms.KeySpecSymmetricDefault,
+			func(t *hsm.Bare, in *bareRequest) ([]byte, error) {
+				made, err := t.Encrypt(in.Plaintext)
+				if err != nil {
+					return nil, err
+				}
+				_, err = t.Decrypt(made)
+				return made, err
+			},
+			sealed},
+		"bare-xks-decrypt": bareDecrypt(func(b []byte) ([]byte, error) {
+			return json.Marshal(struct {
+				Plaintext []byte `json:"plaintext"`
+			}{b})
+		}),
 		"bare-p256": {kms.KeySpecEccNistP256,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Sign(p256, in.Message) }, signature(p256)},
 		"bare-pss": {kms.KeySpecRsa2048,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.Sign(pss, in.Message) }, signature(pss)},
 		"bare-mac": {kms.KeySpecHmac256,
 			func(t *hsm.Bare, in *bareRequest) ([]byte, error) { return t.MAC(mac, in.Message) },
-			func(b []byte) any { return kms.GenerateMacResponse{KeyId: bareKeyARN, Mac: b, MacAlgorithm: mac} }},
+			func(b []byte) ([]byte, error) {
+				return jsonOf(&kms.GenerateMacResponse{KeyId: bareKeyARN, Mac: b, MacAlgorithm: mac})
+			}},
 	}
 }
 
 // bareDecrypt decrypts one ciphertext over and over, whatever the request has: the key is made anew in
 // each process.
-func bareDecrypt() bareCall {
+func bareDecrypt(out func([]byte) ([]byte, error)) bareCall {
 	var sealed []byte
 	return bareCall{kms.KeySpecSymmetricDefault,
 		func(t *hsm.Bare, _ *bareRequest) (_ []byte, err error) {
@@ -106,9 +133,7 @@ func bareDecrypt() bareCall {
 			}
 			return t.Decrypt(sealed)
 		},
-		func(b []byte) any {
-			return kms.DecryptResponse{Plaintext: b, KeyId: bareKeyARN, EncryptionAlgorithm: kms.EncryptionAlgorithmSpecSymmetricDefault}
-		}}
+		out}
 }
 
 func (f floor) newBarePath(call bareCall) (http.Handler, error) {
@@ -143,5 +168,5 @@ func (b *barePath) answer(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(b.call.out(made))
+	return b.call.out(made)
 }

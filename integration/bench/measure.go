@@ -117,16 +117,22 @@ func measureRound(ctx context.Context, opts options, dir string, chosen []*subje
 	}
 	for _, s := range chosen {
 		for _, concurrency := range s.concurrencies(opts) {
-			var taken sample
-			for range 2 {
-				if taken, err = s.window(ctx, concurrency, opts.requests); err != nil {
-					return nil, fmt.Errorf("%s: %w", s.name, err)
-				}
+			taken, err := warmed(func() (sample, error) { return s.window(ctx, concurrency, opts.requests) })
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
 			samples = append(samples, taken)
 		}
 	}
 	return samples, nil
+}
+
+// warmed takes a sample twice, of which the second counts.
+func warmed(take func() (sample, error)) (sample, error) {
+	if _, err := take(); err != nil {
+		return sample{}, err
+	}
+	return take()
 }
 
 // startAll starts what the subjects need. stop ends what was started, also after an error.
@@ -228,6 +234,7 @@ func bodyFor(operation, keyID string) string {
 		"Encrypt":         encryptBody(keyID),
 		"Decrypt":         decryptBody(strings.Repeat("A", ciphertextSize)),
 		"xks-encrypt":     xksEncryptBody(""),
+		"xks-decrypt":     xksDecryptBody(xksSealed),
 		"GenerateDataKey": `{"KeyId":"` + keyID + `","KeySpec":"AES_256"}`,
 		"DescribeKey":     `{"KeyId":"` + keyID + `"}`,
 		"Sign":            `{"KeyId":"` + keyID + `","Message":"` + plaintext64 + `","SigningAlgorithm":"` + signingAlgorithm + `"}`,

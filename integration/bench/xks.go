@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,12 +15,12 @@ import (
 
 // XKSReport is what -xks measures.
 type XKSReport struct {
-	Bare    []*XKSBare  `json:"bare,omitempty"`
+	Bare    []XKSBare   `json:"bare,omitempty"`
 	Results []XKSResult `json:"results,omitempty"`
 	Sustain []XKSLoad   `json:"sustain,omitempty"`
 }
 
-// XKSBare is the bare path, beside the operations with so many key objects. It has one key itself.
+// XKSBare is a bare path, beside the operations with so many key objects. It has one key itself.
 type XKSBare struct {
 	Result
 	Keys int `json:"keys"`
@@ -28,10 +29,11 @@ type XKSBare struct {
 // XKSResult is one operation with so many key objects in the token.
 type XKSResult struct {
 	Result
-	TLS  bool    `json:"tls"`
-	Keys int     `json:"keys"`
-	P50  float64 `json:"p50_ms"`
-	P99  float64 `json:"p99_ms"`
+	Floor string  `json:"bare"` // name of its bare path
+	TLS   bool    `json:"tls"`
+	Keys  int     `json:"keys"`
+	P50   float64 `json:"p50_ms"`
+	P99   float64 `json:"p99_ms"`
 }
 
 // XKSLoad is a load that does not wait for answers.
@@ -49,13 +51,23 @@ type XKSLoad struct {
 	Seconds   float64 `json:"seconds"`
 }
 
-// xksSubjects are the operations, in the order of the table; %s is the key.
-var xksSubjects = []struct{ name, title, path string }{
-	{"xks-encrypt", "XKS encrypt 32 B", "/keys/%s/encrypt"},
-	{"xks-encrypt-checked", "XKS encrypt 32 B, integrity value", "/keys/%s/encrypt"},
-	{"xks-decrypt", "XKS decrypt", "/keys/%s/decrypt"},
-	{"xks-metadata", "XKS metadata", "/keys/%s/metadata"},
-	{"xks-health", "XKS health", "/health"},
+// xksSubjects are the operations, in the order of the table; %s is the key. Those that call the token are
+// held against a bare path with as many calls, the others against that of encrypt.
+var xksSubjects = []struct{ name, title, path, bare string }{
+	{"xks-encrypt", "XKS encrypt 32 B", "/keys/%s/encrypt", "bare-xks"},
+	{"xks-encrypt-checked", "XKS encrypt 32 B, integrity value", "/keys/%s/encrypt", "bare-xks-checked"},
+	{"xks-decrypt", "XKS decrypt", "/keys/%s/decrypt", "bare-xks-decrypt"},
+	{"xks-metadata", "XKS metadata", "/keys/%s/metadata", "bare-xks"},
+	{"xks-health", "XKS health", "/health", "bare-xks"},
+}
+
+// xksFloors are the bare paths.
+func xksFloors() []*subject {
+	return []*subject{
+		{name: "bare-xks", title: "bare path, XKS encrypt", floor: true, operation: "xks-encrypt"},
+		{name: "bare-xks-checked", title: "bare path, XKS encrypt, integrity value", floor: true, operation: "xks-encrypt"},
+		{name: "bare-xks-decrypt", title: "bare path, XKS decrypt", floor: true, operation: "xks-decrypt"},
+	}
 }
 
 const xksBenchPrefix = "/bench"
@@ -71,77 +83,115 @@ func xksEncryptBody(more string) string {
 	return `{` + xksMeta + `,` + xksAAD + `,"plaintext":"` + plaintext64 + `","encryptionAlgorithm":"AES_GCM"` + more + `}`
 }
 
-// measureXKS measures the proxy without and with TLS, beside its bare path.
-func measureXKS(ctx context.Context, opts options, dir string) (report *XKSReport, err error) {
-	report = &XKSReport{}
-	bare := &subject{name: "bare-xks", title: "bare path, XKS encrypt", floor: true, operation: "xks-encrypt"}
-	if opts.sustain == 0 {
-		if err := bare.startFloor(ctx, opts.token, filepath.Join(dir, "bare")); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, bare.proc.stop()) }()
-	}
-	var servers []*xksServer
-	defer func() {
-		for _, x := range servers {
-			err = errors.Join(err, x.stop())
-		}
-	}()
-	for i, secured := range []bool{false, true} {
-		x, err := newXKSServer(ctx, opts, filepath.Join(dir, fmt.Sprint("xks-", i)), secured)
-		if err != nil {
-			return nil, err
-		}
-		servers = append(servers, x)
-	}
+// xksDecryptBody is a Decrypt of what an Encrypt gave.
+func xksDecryptBody(sealed string) string {
+	return `{` + xksMeta + `,` + xksAAD + `,"encryptionAlgorithm":"AES_GCM",` + sealed + `}`
+}
+
+// xksSealed is as long as what an Encrypt of 32 bytes gives.
+const xksSealed = `"ciphertext":"` + plaintext64 + `","initializationVector":"AAAAAAAAAAAAAAAA","authenticationTag":"AAAAAAAAAAAAAAAAAAAAAA=="`
+
+// measureXKS measures the proxy without and with TLS, beside its bare paths, in rounds as measureAll does.
+func measureXKS(ctx context.Context, opts options, dir string) (*XKSReport, error) {
+	report := &XKSReport{}
 	if opts.sustain > 0 {
-		for _, x := range servers {
-			load, err := x.sustain(ctx, opts)
-			if err != nil {
-				return nil, err
-			}
-			report.Sustain = append(report.Sustain, load)
-		}
-		return report, nil
+		return report, report.sustain(ctx, opts, dir)
 	}
-	for _, keys := range opts.xksKeys {
-		for _, x := range servers {
-			if err := x.fill(keys); err != nil {
-				return nil, err
-			}
-		}
-		if err := report.rounds(ctx, opts, keys, servers, bare); err != nil {
+	for round := range opts.rounds {
+		if err := report.round(ctx, opts, filepath.Join(dir, fmt.Sprint("round-", round))); err != nil {
 			return nil, err
 		}
+	}
+	for i := range report.Results {
+		report.Results[i].sample = median(report.Results[i].Samples)
+	}
+	for i := range report.Bare {
+		report.Bare[i].sample = median(report.Bare[i].Samples)
 	}
 	return report, nil
 }
 
-// rounds measures every operation with the keys that are there, in interleaved rounds.
-func (report *XKSReport) rounds(ctx context.Context, opts options, keys int, servers []*xksServer, bare *subject) error {
-	first, firstBare := len(report.Results), len(report.Bare)
-	for round := range opts.rounds + 1 {
-		next := first
-		for i, concurrency := range opts.concurrency {
-			taken, err := bare.window(ctx, concurrency, opts.requests)
-			if err != nil {
+// startXKS starts a server with a proxy without TLS and one with it.
+func startXKS(ctx context.Context, opts options, dir string) (servers []*xksServer, stop func() error, err error) {
+	stop = func() error {
+		var faults []error
+		for _, x := range servers {
+			faults = append(faults, x.stop())
+		}
+		return errors.Join(faults...)
+	}
+	for i, secured := range []bool{false, true} {
+		x, err := newXKSServer(ctx, opts, filepath.Join(dir, fmt.Sprint("xks-", i)), secured)
+		if err != nil {
+			return nil, stop, err
+		}
+		servers = append(servers, x)
+	}
+	return servers, stop, nil
+}
+
+func (report *XKSReport) sustain(ctx context.Context, opts options, dir string) (err error) {
+	servers, stop, err := startXKS(ctx, opts, dir)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return err
+	}
+	for _, x := range servers {
+		load, err := x.sustain(ctx, opts)
+		if err != nil {
+			return err
+		}
+		report.Sustain = append(report.Sustain, load)
+	}
+	return nil
+}
+
+// round adds one sample to everything. The first round makes what later ones add to.
+func (report *XKSReport) round(ctx context.Context, opts options, dir string) (err error) {
+	floors := xksFloors()
+	stopFloors, err := startAll(ctx, opts, dir, floors)
+	defer func() { err = errors.Join(err, stopFloors(), os.RemoveAll(dir)) }()
+	if err != nil {
+		return err
+	}
+	servers, stop, err := startXKS(ctx, opts, dir)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return err
+	}
+	nextBare, next := 0, 0
+	for _, keys := range opts.xksKeys {
+		for _, x := range servers {
+			if err := x.fill(keys); err != nil {
 				return err
 			}
-			if round == 0 { // warm-up
-				report.Bare = append(report.Bare, &XKSBare{Result{Name: bare.name, Title: bare.title, Floor: true, Concurrency: concurrency}, keys})
-			} else {
-				r := report.Bare[firstBare+i]
-				r.Samples = append(r.Samples, taken)
+		}
+		for _, concurrency := range opts.concurrency {
+			for _, f := range floors {
+				taken, err := warmed(func() (sample, error) { return f.window(ctx, concurrency, opts.requests) })
+				if err != nil {
+					return fmt.Errorf("%s: %w", f.name, err)
+				}
+				if nextBare == len(report.Bare) {
+					report.Bare = append(report.Bare, XKSBare{Result{Name: f.name, Title: f.title, Floor: true, Concurrency: concurrency}, keys})
+				}
+				report.Bare[nextBare].Samples = append(report.Bare[nextBare].Samples, taken)
+				nextBare++
 			}
 			for _, s := range xksSubjects {
 				for _, x := range servers {
-					taken, times, err := x.window(ctx, s.name, s.path, concurrency, opts.requests)
+					var times *latencies
+					taken, err := warmed(func() (taken sample, err error) {
+						taken, times, err = x.window(ctx, s.name, s.path, concurrency, opts.requests)
+						return taken, err
+					})
 					if err != nil {
 						return fmt.Errorf("%s: %w", s.name, err)
 					}
-					if round == 0 { // warm-up
-						report.Results = append(report.Results, XKSResult{Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency}, TLS: x.tls != nil, Keys: keys})
-						continue
+					if next == len(report.Results) {
+						report.Results = append(report.Results, XKSResult{
+							Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency}, Floor: s.bare, TLS: x.tls != nil, Keys: keys,
+						})
 					}
 					r := &report.Results[next]
 					next++
@@ -150,12 +200,6 @@ func (report *XKSReport) rounds(ctx context.Context, opts options, keys int, ser
 				}
 			}
 		}
-	}
-	for i := first; i < len(report.Results); i++ {
-		report.Results[i].sample = median(report.Results[i].Samples)
-	}
-	for _, r := range report.Bare[firstBare:] {
-		r.sample = median(r.Samples)
 	}
 	return nil
 }
@@ -282,16 +326,19 @@ func (report *XKSReport) print(w io.Writer) {
 	if len(report.Results) == 0 {
 		return
 	}
-	type place struct{ keys, concurrency int }
+	type place struct {
+		floor             string
+		keys, concurrency int
+	}
 	bare := map[place]float64{}
 	for _, r := range report.Bare {
-		bare[place{r.Keys, r.Concurrency}] = r.CPUMicros
+		bare[place{r.Name, r.Keys, r.Concurrency}] = r.CPUMicros
 		fmt.Fprintf(w, "floor: %s, beside %d keys, concurrency %d: CPU %.1f µs, %.0f requests/s\n", r.Title, r.Keys, r.Concurrency, r.CPUMicros, r.PerSecond)
 	}
 	fmt.Fprintf(w, "\n%-36s  %5s  %4s  %11s  %7s  %7s  %10s  %7s  %7s\n", "", "keys", "TLS", "concurrency", "CPU µs", "/ bare", "requests/s", "p50 ms", "p99 ms")
 	for _, r := range report.Results {
 		over := 0.0
-		if floor := bare[place{r.Keys, r.Concurrency}]; floor > 0 {
+		if floor := bare[place{r.Floor, r.Keys, r.Concurrency}]; floor > 0 {
 			over = r.CPUMicros / floor
 		}
 		fmt.Fprintf(w, "%-36s  %5d  %4t  %11d  %7.1f  %7.2f  %10.0f  %7.2f  %7.2f\n", r.Title, r.Keys, r.TLS, r.Concurrency, r.CPUMicros, over, r.PerSecond, r.P50, r.P99)

@@ -202,7 +202,7 @@ func (x *xksServer) requests(ctx context.Context, name, path string) ([][]byte, 
 			if err != nil {
 				return nil, err
 			}
-			body = `{` + xksMeta + `,` + xksAAD + `,"encryptionAlgorithm":"AES_GCM",` + sealed + `}`
+			body = xksDecryptBody(sealed)
 		}
 		request, err := x.prepare(at, body)
 		if err != nil {
