@@ -11,14 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-)
 
-// nssPaths are where Debian and Fedora put NSS's token.
-var nssPaths = []string{
-	"/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
-	"/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
-	"/usr/lib64/libsoftokn3.so",
-}
+	"github.com/kms11/kms11/hsm"
+)
 
 // nssGroup is the number of tokens that one C_Initialize of NSS gets, and so the most that one test
 // can have: NSS learns of its tokens then, and not later.
@@ -63,13 +58,11 @@ func nssModule(t testing.TB) string {
 	if path := os.Getenv(ModuleVariable); path != "" {
 		return path
 	}
-	for _, path := range nssPaths {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
+	path, err := hsm.FindNSS()
+	if err != nil {
+		t.Fatalf("%v: run `make token-deps`, or set %s to libsoftokn3.so", err, ModuleVariable)
 	}
-	t.Fatalf("NSS is not installed: run `make token-deps`, or set %s to libsoftokn3.so", ModuleVariable)
-	return ""
+	return path
 }
 
 // newNSSGroup makes the directories of a group: copies of one that certutil made.
