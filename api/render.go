@@ -20,9 +20,9 @@ func encode(buffer *bytes.Buffer, output kms.Response) {
 	buffer.Write(output.AppendJSON(buffer.AvailableBuffer()))
 }
 
-// usualAnswer is the size in bytes that hardly any answer with a plaintext passes, so that the plaintext stays in
-// the one buffer that is wiped.
-const usualAnswer = 4 << 10
+// usualAnswer is a size in bytes that no answer with a plaintext passes, so that the plaintext stays in the one
+// buffer that is wiped. The longest is GenerateDataKeyPair's for RSA_4096, with some 7,500.
+const usualAnswer = 8 << 10
 
 // errorBody is the body of every error. Errors of the authorisation layer spell their text's
 // member with a capital M.

@@ -32,17 +32,25 @@ func (d *Domain) EncryptRandom(ctx context.Context, m *kms.Material, aad []byte,
 	if n < 1 || n > maxRandom {
 		return nil, Sealed{}, fmt.Errorf("%d random bytes: not 1 to %d", n, maxRandom)
 	}
-	sealed, err = d.encrypt(ctx, m, func([]byte) []byte { return aad }, func(s *session) ([]byte, error) {
-		clear(plaintext) // of a call that is repeated
-		var err error
-		plaintext, err = s.random(n)
-		return plaintext, err
-	})
+	sealed, err = d.encrypt(ctx, m, func([]byte) []byte { return aad }, drawn(&plaintext, n))
 	if err != nil {
 		clear(plaintext)
 		return nil, Sealed{}, err
 	}
 	return plaintext, sealed, nil
+}
+
+// drawn is a text of n bytes from the token's generator. When it is asked for again it is the same: a repeated
+// encryption has the same key and IV, under which AES-GCM must not see two texts.
+func drawn(plaintext *[]byte, n int) func(*session) ([]byte, error) {
+	return func(s *session) (_ []byte, err error) {
+		if *plaintext == nil {
+			if *plaintext, err = s.random(n); err == nil {
+				s.again()
+			}
+		}
+		return *plaintext, err
+	}
 }
 
 // encrypt encrypts the text of a message: see keyring.seal.

@@ -31,6 +31,28 @@ func known(t testing.TB, d *hsm.Domain) (kms.Material, []byte) {
 	return m, key
 }
 
+// TestEncryptRandom: a data key and its ciphertext, and the sizes that are refused.
+func TestEncryptRandom(t *testing.T) {
+	d := hsmtest.Domain(t)
+	m, material := known(t, d)
+	for _, n := range []int{1, 32, 1024} {
+		plaintext, sealed, err := d.EncryptRandom(t.Context(), &m, []byte("aad"), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := messageKey(t, material, sealed.Nonce).Open(nil, sealed.IV, sealed.Ciphertext, []byte("aad"))
+		if err != nil || !bytes.Equal(opened, plaintext) || len(plaintext) != n {
+			t.Errorf("%d bytes: %d came, and the standard library does not find them in the ciphertext: %v", n, len(plaintext), err)
+		}
+	}
+	for _, n := range []int{-1, 0, 1<<16 + 1} {
+		if plaintext, _, err := d.EncryptRandom(t.Context(), &m, nil, n); err == nil || plaintext != nil {
+			t.Errorf("%d bytes were made", n)
+		}
+	}
+	hsm.CheckDrawn(t, d)
+}
+
 // messageKey is the derivation of kms.DeriveECB by the standard library, written independently of
 // the package: AES(material, 1 || nonce) || AES(material, 2 || nonce). Without a nonce it is that of
 // kms.DeriveNone: the material itself.

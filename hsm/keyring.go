@@ -22,7 +22,7 @@ type keyring struct {
 }
 
 // seal encrypts one message under m. bind gives the additional authenticated data for its nonce, and text
-// the message: it may run several times.
+// the message: it may run several times, and must give the same each time, since the IV is the same.
 func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind func(nonce []byte) []byte, text func(*session) ([]byte, error)) (sealed Sealed, err error) {
 	t, err := r.ticket(ctx, m, sc)
 	if err != nil {

@@ -106,6 +106,7 @@ func (k *ObjectKey) Encrypt(ctx context.Context, aad, plaintext []byte) (Sealed,
 func (k *ObjectKey) EncryptChecked(ctx context.Context, aad, plaintext []byte, made func(Sealed)) (Sealed, error) {
 	return k.encrypt(ctx, aad, plaintext, func(s *session, o object, sealed Sealed) error {
 		made(sealed)
+		s.again()
 		back, err := s.openGCM(o, sealed.IV, aad, sealed.Ciphertext)
 		defer clear(back)
 		if errors.Is(err, ErrBadCiphertext) || err == nil && !bytes.Equal(back, plaintext) {

@@ -32,6 +32,9 @@ func (s *session) run(fn func(*session) error) error {
 	return fn(s)
 }
 
+// again lets the next call of a run take as long as the first might: the limit is one call's.
+func (s *session) again() { s.began.Store(s.conn.token.since()) }
+
 func (s *session) ended() {
 	s.began.Store(0)
 	if s.hangs.CompareAndSwap(true, false) {

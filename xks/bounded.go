@@ -16,6 +16,7 @@ type bounded struct {
 	mu    sync.Mutex
 	timed context.Context // with a timer; nil until somebody waits
 	stop  context.CancelFunc
+	over  error // what Err has said; nil: nothing yet
 }
 
 func newBounded(request context.Context, d time.Duration) *bounded {
@@ -40,18 +41,17 @@ func (p *bounded) Done() <-chan struct{} {
 
 func (p *bounded) Err() error {
 	p.mu.Lock()
-	timed := p.timed
-	p.mu.Unlock()
-	if timed != nil { // so that Err and Done agree
-		return timed.Err()
+	defer p.mu.Unlock()
+	switch {
+	case p.over != nil:
+	case p.timed != nil: // so that Err and Done agree
+		p.over = p.timed.Err()
+	case p.Context.Err() != nil:
+		p.over = p.Context.Err()
+	case !time.Now().Before(p.until):
+		p.over = context.DeadlineExceeded
 	}
-	if err := p.Context.Err(); err != nil {
-		return err
-	}
-	if !time.Now().Before(p.until) {
-		return context.DeadlineExceeded
-	}
-	return nil
+	return p.over
 }
 
 // end frees the timer. Nobody may wait any more.

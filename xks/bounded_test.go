@@ -42,9 +42,17 @@ func TestBounded(t *testing.T) {
 		p.end()
 	}
 
+	late := newBounded(request, 0)
+	if err := late.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("its time is over: %v", err)
+	}
+
 	gone()
 	<-done
 	<-child.Done()
+	if err := late.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("what was said once is said no more: %v", err)
+	}
 	for _, p := range []*bounded{long, waited} {
 		if err := p.Err(); !errors.Is(err, context.Canceled) {
 			t.Errorf("the request is gone: %v", err)

@@ -9,7 +9,8 @@ import (
 // log writes the log line of a request: all of its metadata, nothing of its data.
 func (e *exchange) log(status int, known *Error, err error, took time.Duration) {
 	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError && e.r.Context().Err() == nil {
+	// Anybody can ask for what is not implemented.
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented && e.r.Context().Err() == nil {
 		level = slog.LevelError
 	}
 	to := e.handler.requests.Handler()

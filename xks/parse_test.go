@@ -69,6 +69,29 @@ func FuzzPath(f *testing.F) {
 
 const goodMetadata = `"requestMetadata":{"awsPrincipalArn":"a","kmsKeyArn":"k","kmsOperation":"o","kmsRequestId":"r"}`
 
+// TestRefusedRequestsHaveAName: the log tells of a request that is refused whose it is, wherever in the body
+// that is.
+func TestRefusedRequestsHaveAName(t *testing.T) {
+	for _, body := range []string{
+		`{"encryptionAlgorithm":5,` + goodMetadata + `}`,
+		`{"plaintext":["AA=="],` + goodMetadata + `,"unknown":{}}`,
+		`{"plaintext":"AA==","plaintext":"AA==",` + goodMetadata + `}`,
+		`{` + goodMetadata + `,` + goodMetadata + `}`,
+		`{` + goodMetadata + `} x`,
+		"{\"unknown\":\"\xff\"," + goodMetadata + `}`,
+		`{"requestMetadata":{"kmsOperation":1,"kmsRequestId":"r"}}`,
+	} {
+		r, err := parse(opEncrypt, []byte(body))
+		var known *Error
+		if !errors.As(err, &known) || known.Name != ValidationException {
+			t.Errorf("%s: %v", body, err)
+		}
+		if r.Metadata == nil || r.Metadata.RequestID != "r" {
+			t.Errorf("%s: metadata %+v", body, r.Metadata)
+		}
+	}
+}
+
 // FuzzRequest: whatever the body, an operation gets what the specification promises it, or the client
 // one of its errors. JSON and Base64 mean here what they mean to encoding/json.
 func FuzzRequest(f *testing.F) {

@@ -95,13 +95,10 @@ func readOptional(into **string, s *scanner) error {
 // read reads the JSON of a request.
 func (r *request) read(body []byte) error {
 	s := scanner{text: body}
-	if !utf8.Valid(body) {
-		return errJSON
-	}
 	if err := members(&s, requestMembers, r); err != nil {
 		return err
 	}
-	if !s.end() {
+	if !s.end() || !utf8.Valid(body) {
 		return errJSON
 	}
 	return nil

@@ -24,7 +24,8 @@ type jsonMember[T any] struct {
 }
 
 // members reads an object. A member that is null is as good as none; one that is there twice could mean
-// either, so the object is refused.
+// either, so the object is refused. Behind a member that is refused the others are read all the same: the
+// log tells whose request it is.
 func members[T any](s *scanner, known []jsonMember[T], into T) error {
 	if !s.takes('{') {
 		return errJSON
@@ -33,6 +34,7 @@ func members[T any](s *scanner, known []jsonMember[T], into T) error {
 		return nil
 	}
 	seen := 0 // a bit for each of known
+	var refused error
 	for {
 		name, err := s.str()
 		if err != nil || !s.takes(':') {
@@ -50,18 +52,24 @@ func members[T any](s *scanner, known []jsonMember[T], into T) error {
 		case found < 0:
 			err = s.skip()
 		case seen&(1<<found) != 0:
-			return errJSON
+			refused = errJSON
+			err = s.skip()
 		case s.null():
 			seen |= 1 << found
 		default:
 			seen |= 1 << found
-			err = known[found].read(into, s)
+			start := s.at
+			if wrong := known[found].read(into, s); wrong != nil {
+				refused = wrong
+				s.at = start
+				err = s.skip()
+			}
 		}
 		if err != nil {
 			return err
 		}
 		if s.takes('}') {
-			return nil
+			return refused
 		}
 		if !s.takes(',') {
 			return errJSON

@@ -11,8 +11,9 @@ import (
 const (
 	// lineWait is how long a line may wait for others.
 	lineWait = 100 * time.Millisecond
-	// linesWaiting bounds the lines that wait, in bytes.
-	linesWaiting = 64 << 10
+	// linesWaiting bounds the lines that wait, in bytes: what a pipe takes from several processes without
+	// mixing their lines (PIPE_BUF of pipe(7)), and what one failed write may lose.
+	linesWaiting = 4 << 10
 )
 
 // logLines writes the lines of a log in the order in which they come. Those that may wait are written with
@@ -38,28 +39,24 @@ func newLogLines(to io.Writer) *logLines {
 func (l *logLines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
-		return l.to.Write(line)
-	}
-	l.waiting = append(l.waiting, line...)
-	return len(line), l.write()
+	l.write()
+	return l.to.Write(line)
 }
 
-// write writes what waits. mu is held.
-func (l *logLines) write() error {
+// write writes what waits. A log has nowhere to tell that it cannot be written. mu is held.
+func (l *logLines) write() {
 	if len(l.waiting) == 0 {
-		return nil
+		return
 	}
 	l.timer.Stop()
-	_, err := l.to.Write(l.waiting)
+	_, _ = l.to.Write(l.waiting)
 	l.waiting = l.waiting[:0]
-	return err
 }
 
 func (l *logLines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.write() // a log has nowhere to tell that it cannot be written
+	l.write()
 }
 
 // end writes what waits. Later lines are written at once.
@@ -67,7 +64,7 @@ func (l *logLines) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	_ = l.write()
+	l.write()
 }
 
 // patientLines are logLines for lines that may wait.
@@ -76,13 +73,16 @@ type patientLines struct{ *logLines }
 func (l patientLines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 && !l.ended {
+	if len(l.waiting)+len(line) > linesWaiting {
+		l.write()
+	}
+	if l.ended || len(line) > linesWaiting {
+		return l.to.Write(line)
+	}
+	if len(l.waiting) == 0 {
 		l.timer.Reset(lineWait)
 	}
 	l.waiting = append(l.waiting, line...)
-	if l.ended || len(l.waiting) >= linesWaiting {
-		return len(line), l.write()
-	}
 	return len(line), nil
 }
 

@@ -126,14 +126,24 @@ func TestLogLinesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines.mu.Lock()
-		if len(lines.waiting) >= linesWaiting {
+		if len(lines.waiting) > linesWaiting {
 			t.Fatalf("%d bytes wait", len(lines.waiting))
 		}
 		lines.mu.Unlock()
 	}
 	lines.end()
-	if text, _ := to.all(); text != strings.Repeat(line, n) {
-		t.Errorf("%d bytes are written", len(text))
+	text, writes := to.all()
+	if text != strings.Repeat(line, n) || writes != n/4 {
+		t.Errorf("%d bytes are written by %d writes", len(text), writes)
+	}
+	long := strings.Repeat("y", linesWaiting) + "\n"
+	for _, line := range []string{line, long, line} {
+		if _, err := (patientLines{lines}).Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, _ := to.all(); !strings.HasSuffix(text, line+long+line) {
+		t.Error("a line that is longer than all that may wait is not in its place")
 	}
 }
 
