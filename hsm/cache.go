@@ -33,10 +33,12 @@ type cache struct {
 	starting chan struct{}
 }
 
-// An entry is one object. Its fields belong to cache.mu; handle is constant once made.
+// An entry is one object. Its fields belong to cache.mu; handle and resting are constant once made.
 type entry struct {
 	key        handleKey
 	handle     object
+	resting    object   // the token object that handle is a copy of, or is itself; 0: there is none
+	seen       sighting // of resting
 	made       bool
 	gone       bool // not in the cache any more: destroyed with the last reference
 	refs       int
@@ -63,8 +65,9 @@ func newCache(bound int, destroy func(object)) *cache {
 }
 
 // get gives the entry of key with a reference, which release gives back. On a miss one caller
-// runs produce and the others wait for it or for ctx. fresh says that this caller made it.
-func (c *cache) get(ctx context.Context, key handleKey, produce func() (object, error)) (e *entry, fresh bool, err error) {
+// runs produce and the others wait for it or for ctx; produce may set the resting object of the entry.
+// fresh says that this caller made it.
+func (c *cache) get(ctx context.Context, key handleKey, produce func(*entry) (object, error)) (e *entry, fresh bool, err error) {
 	for {
 		c.mu.Lock()
 		e, ok := c.entries[key]
@@ -101,7 +104,7 @@ func isContext(err error) bool {
 }
 
 // fill makes a missing entry. mu is held and released.
-func (c *cache) fill(key handleKey, produce func() (object, error)) (*entry, error) {
+func (c *cache) fill(key handleKey, produce func(*entry) (object, error)) (*entry, error) {
 	e := &entry{key: key, refs: 1, ready: make(chan struct{})}
 	c.entries[key] = e
 	e.next, e.prev = c.recent.next, &c.recent
@@ -111,7 +114,7 @@ func (c *cache) fill(key handleKey, produce func() (object, error)) (*entry, err
 	for _, v := range victims {
 		c.destroy(v)
 	}
-	handle, err := produce()
+	handle, err := produce(e)
 	c.mu.Lock()
 	if e.handle, e.err, e.made = handle, err, err == nil; err != nil {
 		c.remove(e)
@@ -130,8 +133,7 @@ func (c *cache) release(e *entry) {
 	e.refs--
 	victims := c.evict()
 	if e.refs == 0 && e.gone && e.made {
-		e.made = false // destroyed once
-		victims = append(victims, e.handle)
+		victims = e.end(victims)
 	}
 	c.mu.Unlock()
 	for _, v := range victims {
@@ -168,12 +170,21 @@ func (c *cache) evict() []object {
 		previous := e.prev
 		if e.refs == 0 {
 			c.remove(e)
-			e.made = false
-			victims = append(victims, e.handle)
+			victims = e.end(victims)
 		}
 		e = previous
 	}
 	return victims
+}
+
+// end adds what there is to destroy of an entry that nobody uses any more to victims: not the token's
+// own object. mu is held.
+func (e *entry) end(victims []object) []object {
+	e.made = false // destroyed once
+	if e.handle == e.resting {
+		return victims
+	}
+	return append(victims, e.handle)
 }
 
 // drop removes the entries for which match is true; those in use are destroyed when released.
@@ -186,8 +197,7 @@ func (c *cache) drop(match func(handleKey) bool) {
 		}
 		c.remove(e)
 		if e.refs == 0 {
-			e.made = false
-			victims = append(victims, e.handle)
+			victims = e.end(victims)
 		}
 	}
 	c.mu.Unlock()

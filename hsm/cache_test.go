@@ -14,7 +14,7 @@ type fakeObjects struct {
 	alive map[object]bool
 }
 
-func (f *fakeObjects) make() (object, error) {
+func (f *fakeObjects) make(*entry) (object, error) {
 	f.last++
 	f.alive[f.last] = true
 	return f.last, nil
@@ -25,7 +25,7 @@ func newFake(bound int) (*cache, *fakeObjects) {
 	return newCache(bound, func(o object) { delete(f.alive, o) }), f
 }
 
-func mustGet(t *testing.T, c *cache, key handleKey, produce func() (object, error)) *entry {
+func mustGet(t *testing.T, c *cache, key handleKey, produce func(*entry) (object, error)) *entry {
 	t.Helper()
 	e, _, err := c.get(t.Context(), key, produce)
 	if err != nil {
@@ -82,7 +82,7 @@ func TestCacheFailedMake(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	result := make(chan error)
 	go func() {
-		_, _, err := c.get(context.Background(), handleKey{material: "a"}, func() (object, error) {
+		_, _, err := c.get(context.Background(), handleKey{material: "a"}, func(*entry) (object, error) {
 			close(started)
 			<-finish
 			return 0, context.Canceled
@@ -106,7 +106,7 @@ func TestCacheFailedMake(t *testing.T) {
 	if (first == nil) == (second == nil) {
 		t.Errorf("maker and waiter: %v, %v", first, second)
 	}
-	if _, _, err := c.get(t.Context(), handleKey{material: "b"}, func() (object, error) { return 0, broken }); !errors.Is(err, broken) {
+	if _, _, err := c.get(t.Context(), handleKey{material: "b"}, func(*entry) (object, error) { return 0, broken }); !errors.Is(err, broken) {
 		t.Errorf("get: %v", err)
 	}
 	if c.size() != 1 {
@@ -172,5 +172,34 @@ func TestRunSurvivesEviction(t *testing.T) {
 	c.drop(func(k handleKey) bool { return !k.derived })
 	if _, ok := c.join(base, derived, nonce, limit); ok {
 		t.Error("a message of a dropped material")
+	}
+}
+
+// TestCacheLeavesTokenObjects: what the token keeps is let go of, and never destroyed.
+func TestCacheLeavesTokenObjects(t *testing.T) {
+	c, f := newFake(1)
+	own := func(e *entry) (object, error) {
+		o, err := f.make(e)
+		e.resting = o
+		return o, err
+	}
+	held := mustGet(t, c, handleKey{material: "a"}, own)
+	c.drop(func(handleKey) bool { return true })
+	c.release(held)
+	for _, name := range []string{"b", "c"} { // the first gives way
+		c.release(mustGet(t, c, handleKey{material: name}, own))
+	}
+	c.drop(func(handleKey) bool { return true })
+	if len(f.alive) != 3 {
+		t.Errorf("%d of 3 are left", len(f.alive))
+	}
+	copied := mustGet(t, c, handleKey{material: "d"}, func(e *entry) (object, error) {
+		e.resting = 1
+		return f.make(e)
+	})
+	c.release(copied)
+	c.drop(func(handleKey) bool { return true })
+	if len(f.alive) != 3 || f.alive[copied.handle] {
+		t.Errorf("the copy is left: %v", f.alive)
 	}
 }

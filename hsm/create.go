@@ -124,7 +124,7 @@ func makeChecks(s *session, keys []kms.DomainKey) error {
 		if err != nil {
 			return err
 		}
-		found, err := s.find(1, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, k.ObjectID)})
+		found, err := s.find(1, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_ID, k.ObjectID)})
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,9 @@ var firstVersions = versions{kms.RoleWrap: 1, kms.RoleRecord: 1, kms.RoleSeal: 1
 // removeKeys destroys resting keys of a domain that are not in use yet or not to be.
 func removeKeys(s *session, id []byte, v versions) error {
 	for _, r := range domainRoles {
-		found, err := s.find(maxLeftovers, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_ID, r.objectID(id, v[r.role]))})
+		found, err := s.find(maxLeftovers, []*attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_ID, r.objectID(id, v[r.role])),
+		})
 		if err != nil {
 			return err
 		}

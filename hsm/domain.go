@@ -160,11 +160,19 @@ func (d *Domain) Close() error {
 func (d *Domain) Forget(materialID string) {
 	for _, m := range d.members() {
 		if c := m.token.conn.Load(); c != nil {
-			if l := m.on(c); l != nil {
-				l.cache.drop(func(k handleKey) bool { return k.material == materialID })
-			}
+			c.forget(materialID)
 		}
 	}
+}
+
+// forget drops the cached objects of a material, whichever domain of this process made them.
+func (c *conn) forget(materialID string) {
+	c.loaded.Range(func(_, tenant any) bool {
+		if l, ok := tenant.(*loaded); ok {
+			l.cache.drop(func(k handleKey) bool { return k.material == materialID })
+		}
+		return true
+	})
 }
 
 // use runs fn on one of the domain's tokens, and on the next if that one is down or, during a rotation,

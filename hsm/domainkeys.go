@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/kms11/kms11/kms"
@@ -95,7 +94,6 @@ type loaded struct {
 	keys atomic.Pointer[map[keyRef]domainKey]
 
 	abilities *abilities
-	residents sync.Map            // CKA_ID of a resident key to its object
 	pairs     *pool[dataPair]     // data key pairs: handles, until they are handed out
 	imports   *pool[kms.Material] // pairs to wrap imports with: wrapped already
 }
@@ -111,7 +109,7 @@ func (m *member) load(c *conn, s *session) error {
 		return err
 	}
 	l := &loaded{member: m, wraps: w, abilities: a}
-	l.keyring = keyring{conn: c, cache: newCache(c.token.config.Handles, l.destroy), direct: &m.domain.direct, bring: l.unwrap}
+	l.keyring = keyring{conn: c, cache: newCache(c.token.config.Handles, l.destroy), direct: &m.domain.direct, bring: l.bring}
 	l.pairs = newPool(c, l.newDataPair, l.dropDataPair)
 	l.imports = newPool(c, l.newImportPair, func(kms.Material) {})
 	if err := l.loadKeys(s); err != nil {

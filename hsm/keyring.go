@@ -17,8 +17,8 @@ type keyring struct {
 	conn   *conn
 	cache  *cache
 	direct *directCounts
-	// bring gives the object of a material, which is fit for kind's use alone and cannot leave.
-	bring func(ctx context.Context, m *kms.Material, kind secretKind) (object, error)
+	// bring gives the object of a material for its entry. It is fit for kind's use alone and cannot leave.
+	bring func(ctx context.Context, e *entry, m *kms.Material, kind secretKind) (object, error)
 }
 
 // seal encrypts one message under m. bind gives the additional authenticated data for its nonce, and text
@@ -173,8 +173,8 @@ func (r *keyring) directTicket(ctx context.Context, m *kms.Material, sc *scheme)
 
 // material gives m's object, with a reference.
 func (r *keyring) material(ctx context.Context, m *kms.Material, sc *scheme) (*entry, error) {
-	e, _, err := r.cache.get(ctx, handleKey{material: m.ID}, func() (object, error) {
-		return r.bring(ctx, m, sc.material)
+	e, _, err := r.cache.get(ctx, handleKey{material: m.ID}, func(e *entry) (object, error) {
+		return r.bring(ctx, e, m, sc.material)
 	})
 	return e, err
 }
@@ -187,7 +187,7 @@ func (r *keyring) messageKey(ctx context.Context, m *kms.Material, sc *scheme, n
 	}
 	key := handleKey{material: m.ID, derived: true}
 	copy(key.nonce[:], nonce)
-	return r.cache.get(ctx, key, func() (object, error) {
+	return r.cache.get(ctx, key, func(*entry) (object, error) {
 		base, err := r.material(ctx, m, sc)
 		if err != nil {
 			return 0, err

@@ -58,7 +58,7 @@ func (d *Domain) GenerateMac(ctx context.Context, m *kms.Material, algorithm kms
 		if err := l.abilities.can(a.spec, string(algorithm)); err != nil {
 			return err
 		}
-		key, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: useSign}, func() (object, error) {
+		key, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: useSign}, func(*entry) (object, error) {
 			return l.unwrap(ctx, m, k.secret(nil))
 		})
 		if err != nil {

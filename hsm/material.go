@@ -180,6 +180,11 @@ func (d *Domain) make(ctx context.Context, spec *keySpec, name kms.DerivationSch
 	return m, nil
 }
 
+// bring is unwrap for the keyring.
+func (l *loaded) bring(ctx context.Context, _ *entry, m *kms.Material, kind secretKind) (object, error) {
+	return l.unwrap(ctx, m, kind)
+}
+
 // unwrap brings a material into the token, as an object that is fit for kind's use alone.
 func (l *loaded) unwrap(ctx context.Context, m *kms.Material, kind secretKind) (object, error) {
 	return l.unwrapAs(ctx, m, kind.template(inUse), func(s *session, o object) (object, error) { return s.harden(o) })
@@ -214,7 +219,7 @@ func (l *loaded) unwrapAs(ctx context.Context, m *kms.Material, template []*attr
 // destroy ends a cached object. One that is gone with its conn needs nothing.
 func (l *loaded) destroy(o object) {
 	err := l.conn.do(context.Background(), laneHold, func(s *session) error { return s.destroyObject(o) })
-	if err != nil && !errors.Is(err, errStale) {
+	if err != nil && !errors.Is(err, errStale) && classOf(err) != classHandleLost {
 		l.conn.token.log.Warn("a session object could not be destroyed", "error", err)
 	}
 }

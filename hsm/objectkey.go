@@ -219,8 +219,9 @@ func (k *ObjectKey) on(ctx context.Context, c *conn) (*heldObject, error) {
 		if err != nil {
 			return err
 		}
-		h = &heldObject{conn: c, resting: o, object: s.sessionCopy(o), fact: fact}
-		return nil
+		used, err := s.sessionCopy(o, func(c object) (object, error) { return s.harden(c) })
+		h = &heldObject{conn: c, resting: o, object: used, fact: fact}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -302,17 +303,20 @@ func (k *ObjectKey) find(s *session) (object, error) {
 	return found[0], nil
 }
 
-// sessionCopy copies a key object to a session object that cannot leave the token; where the token
-// does not, the object itself is used.
-func (s *session) sessionCopy(o object) object {
+// sessionCopy copies a key object to a session object, which harden makes sure cannot leave the token
+// or destroys; where the token does not copy it so, the object itself is used.
+func (s *session) sessionCopy(o object, harden func(object) (object, error)) (object, error) {
 	c, err := s.copyObject(o, []*attribute{pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false)})
-	if err != nil {
-		return o
+	if err == nil {
+		c, err = harden(c)
 	}
-	if c, err = s.harden(c); err != nil {
-		return o
+	switch {
+	case lost(err):
+		return 0, err
+	case err != nil:
+		return o, nil
 	}
-	return c
+	return c, nil
 }
 
 // objectFact reads what a key object says of itself. An attribute that the token does not tell is

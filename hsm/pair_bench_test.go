@@ -9,12 +9,13 @@ import (
 	"github.com/kms11/kms11/kms"
 )
 
-// benchSign compares Sign with the call of the token alone, and Sign by 32 goroutines.
-func benchSign(b *testing.B, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec) {
+// benchSign compares Sign with the call of the token alone, and Sign by 32 goroutines. whole says that
+// the token hashes what it signs.
+func benchSign(b *testing.B, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpec, whole bool) {
 	d := hsmtest.Domain(b)
 	m := newPair(b, d, spec, kms.KeyUsageTypeSignVerify)
 	digest := sha256.Sum256([]byte("message"))
-	in := hsm.SignInput{Message: digest[:], Digest: true}
+	in := hsm.SignInput{Message: digest[:], Digest: !whole}
 	sign := func(b *testing.B) {
 		if _, err := d.Sign(b.Context(), &m, spec, algorithm, in); err != nil {
 			b.Error(err)
@@ -42,11 +43,13 @@ func benchSign(b *testing.B, spec kms.KeySpec, algorithm kms.SigningAlgorithmSpe
 }
 
 func BenchmarkSignP256(b *testing.B) {
-	benchSign(b, kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha256)
+	benchSign(b, kms.KeySpecEccNistP256, kms.SigningAlgorithmSpecEcdsaSha256, false)
 }
 
+func BenchmarkSignEd25519(b *testing.B) { benchSign(b, edSpec, edAlgorithm, true) }
+
 func BenchmarkSignPSS2048(b *testing.B) {
-	benchSign(b, kms.KeySpecRsa2048, kms.SigningAlgorithmSpecRsassaPssSha256)
+	benchSign(b, kms.KeySpecRsa2048, kms.SigningAlgorithmSpecRsassaPssSha256, false)
 }
 
 func BenchmarkHMAC(b *testing.B) {

@@ -117,8 +117,7 @@ func (s *session) restrict(o object, want use) error {
 	return s.setAttributes(o, uses)
 }
 
-// settled is hardenPrivate for a resident key that is in use already: it is refused, but neither
-// changed nor destroyed.
+// settled is hardenPrivate for a resident key: it is refused, but neither changed nor destroyed.
 func (s *session) settled(k pairKind, o object, want use) error {
 	if err := s.locked(o, k.secrets()...); err != nil {
 		return err

@@ -21,7 +21,7 @@ func (d *Domain) withPrivate(ctx context.Context, m *kms.Material, k *keySpec, u
 		if err := l.abilities.can(k.spec, algorithm); err != nil {
 			return err
 		}
-		key, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: u}, func() (object, error) {
+		key, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: u}, func(*entry) (object, error) {
 			return l.unwrapPrivate(ctx, m, k.pair, u)
 		})
 		if err != nil {

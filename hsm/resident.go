@@ -18,7 +18,9 @@ import (
 //	'K'         1 byte
 //	random     16 bytes
 //
-// There is no object for the public half.
+// There is no object for the public half. What signs, decrypts or agrees is a copy as a session object,
+// because a call on that is several times cheaper. The key itself is looked at every second (see
+// presence): one that somebody destroyed with another tool is missed then.
 const (
 	residentCode     = 'K'
 	residentRandom   = 16
@@ -56,14 +58,10 @@ func (d *Domain) withResident(ctx context.Context, m *kms.Material, k *keySpec, 
 			var err error
 			// A handle may have gone with its object; it is looked up again once.
 			for range 2 {
-				var key object
-				if key, err = l.resident(ctx, m.ObjectID, k.pair, u); err != nil {
+				if err = l.withCopy(ctx, m, k.pair, u, fn); classOf(err) != classHandleLost {
 					return err
 				}
-				if err = fn(l, key); classOf(err) != classHandleLost {
-					return err
-				}
-				l.residents.Delete(string(m.ObjectID))
+				l.conn.forget(m.ID)
 			}
 			return fmt.Errorf("resident key: %v", err) // not as a lost handle, which would cost all others
 		})
@@ -98,14 +96,25 @@ func (d *Domain) atHome(id []byte, fn func(*member) error) error {
 	return errAbsent
 }
 
-// resident finds a resident key, once per conn, and makes sure that it cannot leave. Its handle
-// is kept for as long as the conn; the object is the token's.
-func (l *loaded) resident(ctx context.Context, id []byte, k pairKind, u use) (object, error) {
-	if o, ok := l.residents.Load(string(id)); ok {
-		return o.(object), nil
+// withCopy runs fn with a resident key as a session object, while the token has the key itself.
+func (l *loaded) withCopy(ctx context.Context, m *kms.Material, k pairKind, u use, fn func(*loaded, object) error) error {
+	key, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: u}, func(e *entry) (object, error) {
+		return l.copyResident(ctx, e, m.ObjectID, k, u)
+	})
+	if err != nil {
+		return err
 	}
-	var o object
-	err := l.conn.do(ctx, laneHold, func(s *session) error {
+	defer l.cache.release(key)
+	if err := l.conn.present(ctx, key.resting, m.ObjectID, &key.seen); err != nil {
+		return err
+	}
+	return fn(l, key.handle)
+}
+
+// copyResident finds a resident key, makes sure that it cannot leave, and copies it to a session
+// object, or gives the token's own object where the token does not.
+func (l *loaded) copyResident(ctx context.Context, e *entry, id []byte, k pairKind, u use) (o object, err error) {
+	err = l.conn.do(ctx, laneHold, func(s *session) error {
 		l.conn.resting.Lock()
 		defer l.conn.resting.Unlock()
 		found, err := s.findResident(id)
@@ -118,14 +127,15 @@ func (l *loaded) resident(ctx context.Context, id []byte, k pairKind, u use) (ob
 		if len(found) > 1 {
 			return fmt.Errorf("%d private keys have the CKA_ID of one", len(found))
 		}
-		o = found[0]
-		return s.settled(k, o, u)
+		if err := s.settled(k, found[0], u); err != nil {
+			return err
+		}
+		e.resting = found[0]
+		e.seen.note(l.conn.token)
+		o, err = s.sessionCopy(found[0], func(c object) (object, error) { return s.hardenPrivate(k, c, u) })
+		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	l.residents.Store(string(id), o)
-	return o, nil
+	return o, err
 }
 
 // absent says why a search found nothing: errAbsent if the token still holds the domain key. One
@@ -140,6 +150,7 @@ func (l *loaded) absent(s *session) error {
 func (s *session) findResident(id []byte) ([]object, error) {
 	return s.find(maxLeftovers, []*attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), // not its copies, which have the same CKA_ID
 		pkcs11.NewAttribute(pkcs11.CKA_ID, id),
 	})
 }
@@ -153,20 +164,19 @@ func (s *session) removeResident(id []byte) (bool, error) {
 	return len(found) != 0, err
 }
 
-// Destroy ends key material: cached objects of it are dropped, and a resident key is destroyed in
-// its token. That it is gone already is success, if all tokens are there to say so and in good
-// health. For wrapped material the caller deletes the blob.
+// Destroy ends key material: a resident key is destroyed in its token, and cached objects of the
+// material are dropped in all of this process. That it is gone already is success, if all tokens are
+// there to say so and in good health. For wrapped material the caller deletes the blob.
 func (d *Domain) Destroy(ctx context.Context, m *kms.Material) error {
 	if err := d.owns(m); err != nil {
 		return err
 	}
-	d.Forget(m.ID)
+	defer d.Forget(m.ID) // last: until the key is gone, a call may copy it
 	if len(m.ObjectID) == 0 {
 		return nil
 	}
 	err := d.atHome(m.ObjectID, func(at *member) error {
 		return at.use(ctx, func(l *loaded) error {
-			l.residents.Delete(string(m.ObjectID))
 			return l.conn.do(ctx, laneHold, func(s *session) error {
 				l.conn.resting.Lock()
 				defer l.conn.resting.Unlock()

@@ -173,7 +173,7 @@ func TestResidentOnTwoTokens(t *testing.T) {
 	for i, token := range tokens {
 		for _, o := range hsm.Objects(t, token) {
 			for _, k := range keys {
-				if o.ID == string(k.ObjectID) {
+				if o.Resting && o.ID == string(k.ObjectID) {
 					homes[i]++
 				}
 			}

@@ -121,7 +121,7 @@ func (d *Domain) publicOutside() bool {
 
 // publicKey gives the public half of m as an object, with a reference.
 func (l *loaded) publicKey(ctx context.Context, m *kms.Material, k *keySpec, u use) (*entry, error) {
-	e, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: u}, func() (o object, err error) {
+	e, _, err := l.cache.get(ctx, handleKey{material: m.ID, use: u}, func(*entry) (o object, err error) {
 		template, err := publicTemplate(k.pair, u, m.PublicKey, l.abilities.bare(k.spec))
 		if err != nil {
 			return 0, err

@@ -85,6 +85,7 @@ func TestSM2Decrypt(t *testing.T) {
 			}
 		}
 	}
+	d.Forget(m.ID) // and so the copy that decrypts
 	if n := len(hsm.Objects(t, token)); n != fixed {
 		t.Errorf("%d objects before, %d after", fixed, n)
 	}

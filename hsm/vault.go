@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/kms11/kms11/kms"
 )
@@ -19,7 +18,6 @@ type Vault struct {
 	token  *Token
 	config VaultConfig
 	direct directCounts
-	opened time.Time
 	// anchored says that the token has had the anchor, so that it must be found again.
 	anchored atomic.Bool
 	scheme   atomic.Pointer[scheme] // of new keys; nil until the first conn is loaded
@@ -40,9 +38,6 @@ type VaultConfig struct {
 	Anchored bool
 }
 
-// presence bounds how long a key that was deleted in the token, by another program, is still used.
-const presence = time.Second
-
 // OpenVault logs in to the token, once, and finds or makes the anchor. The errors are those of
 // OpenToken, ErrLoggedIn where the process uses the token already, ErrWrongToken without the anchor,
 // and ErrUnsupported where the token can do none of the schemes.
@@ -53,7 +48,7 @@ func OpenVault(ctx context.Context, c VaultConfig) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{token: token, config: c, opened: time.Now()}
+	v := &Vault{token: token, config: c}
 	v.anchored.Store(c.Anchored)
 	err = token.join(ctx, v)
 	if errors.Is(err, ErrWrongToken) && token.quirks.Reinitialise && token.module.reinitialise() == nil {

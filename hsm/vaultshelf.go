@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/kms11/kms11/kms"
 	"github.com/miekg/pkcs11"
@@ -20,15 +18,12 @@ type shelf struct {
 	keyring
 	vault *Vault
 	keys  sync.Map // CKA_ID to *shelfKey: what was found
-	// resting has every handle of a token object that this conn ever found, by object. It only
-	// grows: the cache must never destroy one of them, however late it lets go.
-	resting sync.Map
 }
 
 // A shelfKey is the object of a key.
 type shelfKey struct {
 	object object
-	seen   atomic.Int64 // when the token last had it, in nanoseconds since the vault was opened
+	seen   sighting
 }
 
 // load finds or makes the anchor on c, whose holder session is s.
@@ -93,26 +88,16 @@ func (h *shelf) check(ctx context.Context, m *kms.Material, sc *scheme) error {
 	if err != nil {
 		return err
 	}
-	now := int64(time.Since(h.vault.opened))
-	if now-k.seen.Load() < int64(presence) {
-		return nil
-	}
-	err = h.conn.do(ctx, laneShort, func(s *session) error {
-		_, err := s.attributes(k.object, pkcs11.CKA_CLASS)
-		return err
-	})
-	if err == nil {
-		k.seen.Store(now)
-	}
-	return err
+	return h.conn.present(ctx, k.object, m.ObjectID, &k.seen)
 }
 
 // bring gives the token object of a material.
-func (h *shelf) bring(ctx context.Context, m *kms.Material, kind secretKind) (object, error) {
+func (h *shelf) bring(ctx context.Context, e *entry, m *kms.Material, kind secretKind) (object, error) {
 	k, err := h.find(ctx, m.ObjectID, kind.use)
 	if err != nil {
 		return 0, err
 	}
+	e.resting = k.object
 	return k.object, nil
 }
 
@@ -150,8 +135,7 @@ func (h *shelf) find(ctx context.Context, id []byte, want use) (*shelfKey, error
 // keep remembers the object of a key.
 func (h *shelf) keep(id []byte, o object) *shelfKey {
 	k := &shelfKey{object: o}
-	k.seen.Store(int64(time.Since(h.vault.opened)))
-	h.resting.Store(o, nil)
+	k.seen.note(h.conn.token)
 	h.keys.Store(string(id), k)
 	return k
 }
@@ -178,11 +162,8 @@ func (h *shelf) forget(m *kms.Material) {
 	h.cache.drop(func(k handleKey) bool { return k.material == m.ID })
 }
 
-// destroy ends an object that the cache lets go of, if it is a session object.
+// destroy ends a session object that the cache lets go of.
 func (h *shelf) destroy(o object) {
-	if _, resting := h.resting.Load(o); resting {
-		return
-	}
 	err := h.conn.do(context.Background(), laneHold, func(s *session) error { return s.destroyObject(o) })
 	if err != nil && !errors.Is(err, errStale) {
 		h.conn.token.log.Debug("a message key could not be destroyed", "error", err)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -95,18 +94,10 @@ func (p *xksProxy) newCredential(t testing.TB, prefix string) aws.Credentials {
 	return aws.Credentials{AccessKeyID: c.AccessKeyId, SecretAccessKey: c.RawSecretAccessKey}
 }
 
-// token runs a command on the server's SoftHSM2 token.
+// token runs a PKCS#11 tool on the token that the server made.
 func (p *xksProxy) token(t testing.TB, name string, args ...string) {
 	t.Helper()
-	pin, err := os.ReadFile(filepath.Join(p.Dir, "token", "user.pin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(name, append(args, "--token", "kms11", "--pin", strings.TrimSpace(string(pin)))...)
-	cmd.Env = append(kms11test.ServerEnv(t), "SOFTHSM2_CONF="+filepath.Join(p.Dir, "token", "softhsm2.conf"))
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s (`make deps` installs it): %v\n%s", name, err, output)
-	}
+	runOnToken(t, p.Server, name, args...)
 }
 
 // importKey puts a known AES-256 key into the token with SoftHSM2's own tool, as the owner of an HSM
