@@ -48,6 +48,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, into *bytes.Buffer
 		into.Grow(int(n))
 		content := into.AvailableBuffer()[:n]
 		if _, err := io.ReadFull(r.Body, content); err != nil {
+			clear(content)
 			return err
 		}
 		_, err := into.Write(content)

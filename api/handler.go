@@ -82,7 +82,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.operation = operation.Name
 	call := h.service.Begin(requestID, originOf(r))
 	output, err := h.invoke(w, r, operation, call, buffer)
-	buffer.Reset() // the request has been decoded; the answer takes its place
+	wipe(buffer) // the request has been decoded; the answer takes its place
 	if err == nil {
 		encode(buffer, output)
 	}
@@ -197,15 +197,18 @@ func respond(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // a client that has gone does not concern the server
 }
 
-// release wipes a buffer, which may have held plaintext, and keeps it for the next request.
-func (h *Handler) release(buffer *bytes.Buffer) {
-	if buffer.Cap() > 64<<10 {
-		return
-	}
-	used := buffer.Bytes()
-	clear(used[:cap(used)])
+// wipe empties a buffer, which may have held plaintext.
+func wipe(buffer *bytes.Buffer) {
+	clear(buffer.Bytes())
 	buffer.Reset()
-	h.buffers.Put(buffer)
+}
+
+// release wipes a buffer and keeps it for the next request.
+func (h *Handler) release(buffer *bytes.Buffer) {
+	wipe(buffer)
+	if buffer.Cap() <= 64<<10 {
+		h.buffers.Put(buffer)
+	}
 }
 
 // Healthy says why the server is not healthy, as GET /healthz without a Region finds it.

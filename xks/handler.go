@@ -118,8 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // release wipes a buffer, which held plaintext, and keeps it for the next request.
 func (h *Handler) release(buffer *bytes.Buffer) {
-	used := buffer.Bytes()
-	clear(used[:cap(used)])
+	clear(buffer.Bytes())
 	buffer.Reset()
 	if buffer.Cap() <= maxBody {
 		h.buffers.Put(buffer)
@@ -221,6 +220,7 @@ func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) error 
 		into.Grow(int(n))
 		content := into.AvailableBuffer()[:n]
 		if _, err := io.ReadFull(r.Body, content); err != nil {
+			clear(content)
 			return errBody()
 		}
 		into.Write(content)
