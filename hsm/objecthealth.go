@@ -77,6 +77,9 @@ func NewObjectTokens(tokens []*Token) *ObjectTokens {
 	return &ObjectTokens{tokens: tokens, keys: map[string]*ObjectKey{}}
 }
 
+// ErrNoToken: no configured token fits a PKCS #11 URI. It matches ErrNotFound.
+var ErrNoToken = fmt.Errorf("%w: no configured token fits the PKCS#11 URI", ErrNotFound)
+
 // token gives the one token that a URI names.
 func (o *ObjectTokens) token(ctx context.Context, u URI) (*Token, error) {
 	var found *Token
@@ -100,7 +103,7 @@ func (o *ObjectTokens) token(ctx context.Context, u URI) (*Token, error) {
 	if down != nil {
 		return nil, down
 	}
-	return nil, fmt.Errorf("%w: no configured token fits the PKCS#11 URI", ErrNotFound)
+	return nil, ErrNoToken
 }
 
 // is says whether a URI names this token.

@@ -40,6 +40,7 @@ func TestOtherAPIsHaveEvents(t *testing.T) {
 	p.ok(t, "/keys/k/decrypt", decryptBody(sealed, nil))
 	p.ok(t, "/keys/k/metadata", fields{"requestMetadata": xksMetadata("DescribeKey")})
 	p.call(t, "/keys/none/encrypt", encryptBody([]byte("x"), nil)).refused(t, "no such key", "KeyNotFoundException")
+	p.call(t, "/keys/k/encrypt", fields{"requestMetadata": xksMetadata("Encrypt")}).refused(t, "no plaintext", "ValidationException")
 	unsigned := p.newRequest(t, "/keys/k/encrypt", []byte(`{}`))
 	unsigned.Header.Del("Authorization")
 	p.send(t, unsigned)
@@ -67,6 +68,13 @@ func TestOtherAPIsHaveEvents(t *testing.T) {
 		if r := find("admin.kms11", event, ""); r.UserIdentity["principalId"] != uid || r.RequestParameters["uriPathPrefix"] != p.prefix {
 			t.Errorf("%+v", r)
 		}
+	}
+	if r := find("admin.kms11", "CreateXksCredential", ""); r.ResponseElements["accessKeyId"] != p.key.AccessKeyID {
+		t.Errorf("%+v", r)
+	}
+	// The key of a request that is refused is known.
+	if r := find("kms.amazonaws.com", "Encrypt", "ValidationException"); len(r.Resources) != 1 {
+		t.Errorf("%+v", r)
 	}
 	if r := find("sts.amazonaws.com", "GetCallerIdentity", ""); r.UserIdentity["userName"] != "alice" || r.RequestID == "" {
 		t.Errorf("%+v", r)

@@ -24,7 +24,13 @@ func TestXKSLog(t *testing.T) {
 		p.ok(t, "/keys/k/encrypt", body)
 		want = append(want, id+" k 200")
 	}
+	stranger := p.newRequest(t, "/health", []byte(`{}`))
+	stranger.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=ANOTHERACCESSKEYID222/20260101/eu-west-1/kms-xks-proxy/aws4_request, SignedHeaders=host, Signature=00")
+	p.send(t, stranger)
 	p.Stop(t)
+	if line := regexp.MustCompile(`(?m)^.*claimedAccessKeyId=ANOTHERACCESSKEYID222 .*status=401 .*$`); !line.MatchString(p.Log(t)) {
+		t.Error("the log does not tell which access key was refused")
+	}
 	var got []string
 	for _, line := range regexp.MustCompile(`(?m)^time=\S+ level=INFO msg=xks kmsRequestId=(\S+) .*\bkey=(\S+) .*\bstatus=(\d+) .*\bmicros=\d+$`).FindAllStringSubmatch(p.Log(t), -1) {
 		got = append(got, fmt.Sprint(line[1], " ", line[2], " ", line[3]))

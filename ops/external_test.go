@@ -175,7 +175,7 @@ func TestProxyFaults(t *testing.T) {
 		ProxyUnhealthy:      {kms.XksProxyUriUnreachableException, invalidState, "XKS_PROXY_NOT_REACHABLE", unhealthy},
 		ProxyTimeout: {kms.XksProxyUriUnreachableException, invalidState, "XKS_PROXY_TIMED_OUT",
 			"AWS KMS rejected the request because the external key store proxy did not respond in time. Retry the request. If you see this error repeatedly, report it to your external key store proxy administrator."},
-		ProxyTLS: {kms.XksProxyInvalidConfigurationException, invalidState, "XKS_PROXY_INVALID_TLS_CONFIGURATION",
+		ProxyTLS: {kms.XksProxyUriUnreachableException, invalidState, "XKS_PROXY_INVALID_TLS_CONFIGURATION",
 			"AWS KMS cannot establish a TLS connection to the external key store proxy. Verify the TLS configuration, including its certificate."},
 		ProxyForbidden: {kms.XksProxyInvalidConfigurationException, invalidState, "XKS_PROXY_INVALID_CONFIGURATION",
 			"The external key store proxy is at an address that this server does not connect to. Verify the endpoint URI of your external key store."},

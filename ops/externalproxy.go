@@ -136,7 +136,7 @@ var proxyFaults = map[ProxyFault]proxyFault{
 	"InternalException":             {proxyTextResponse, kms.XksProxyInvalidResponseException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidResponse},
 
 	ProxyTimeout:     {proxyTextTimeout, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyTimedOut},
-	ProxyTLS:         {proxyTextTLS, kms.XksProxyInvalidConfigurationException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidTlsConfiguration},
+	ProxyTLS:         {proxyTextTLS, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidTlsConfiguration},
 	ProxyUnreachable: {proxyTextUnreachable, kms.XksProxyUriUnreachableException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyNotReachable},
 	ProxyForbidden:   {proxyTextForbidden, kms.XksProxyInvalidConfigurationException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidConfiguration},
 	ProxyMalformed:   {proxyTextResponse, kms.XksProxyInvalidResponseException, kms.CustomKeyStoreInvalidStateException, kms.ConnectionErrorCodeTypeXksProxyInvalidResponse},
@@ -154,6 +154,22 @@ func faultOf(err error) (row proxyFault, ok bool) {
 		row = proxyFaults[ProxyMalformed]
 	}
 	return row, true
+}
+
+// A ProxyVerdict is what AWS KMS makes of a proxy's error: the exceptions of CreateCustomKeyStore and
+// UpdateCustomKeyStore, of CreateKey and of the cryptographic operations, and the text of all.
+type ProxyVerdict struct {
+	Management, CreateKey, Crypto kms.ErrorCode
+	Text                          string
+}
+
+// VerdictOn says what AWS KMS makes of an error of an ExternalProxy; ok is false for other errors.
+func VerdictOn(err error) (v ProxyVerdict, ok bool) {
+	row, ok := faultOf(err)
+	if !ok {
+		return v, false
+	}
+	return ProxyVerdict{row.management, row.createKey, kms.KMSInvalidStateException, row.text}, true
 }
 
 // managementError is what CreateCustomKeyStore and UpdateCustomKeyStore make of a proxy's error.

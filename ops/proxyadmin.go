@@ -174,7 +174,7 @@ func (p *Proxy) fact(ctx context.Context, record *keystore.XksKeyRecord) XksKeyF
 	}
 	switch {
 	case err != nil:
-		fact.Enabled, fact.Problem = false, err.Error()
+		fact.Enabled, fact.Problem = false, problemOf(record, err)
 	case !fact.Enabled:
 		fact.Problem = ErrExternalKeyState.Error()
 	case !slices.Contains(fact.Uses, "ENCRYPT") || !slices.Contains(fact.Uses, "DECRYPT"):
@@ -187,6 +187,19 @@ func (p *Proxy) fact(ctx context.Context, record *keystore.XksKeyRecord) XksKeyF
 		fact.Warnings = object.warnings(ctx)
 	}
 	return fact
+}
+
+// problemOf says why nothing can be done with what an external key stands for.
+func problemOf(record *keystore.XksKeyRecord, err error) string {
+	switch {
+	case errors.Is(err, ErrNoExternalKey) && record.KeyARN != "":
+		return "there is no KMS key " + record.KeyARN
+	case errors.Is(err, hsm.ErrNoToken):
+		return "no configured token fits its PKCS #11 URI: tokens of key objects are named under tokens or xks.tokens"
+	case errors.Is(err, ErrNoExternalKey):
+		return "the token has no such key object, which --generate would make"
+	}
+	return err.Error()
 }
 
 // warnings are what makes the key worth less than one that never left its token.
@@ -268,6 +281,7 @@ func (p *Proxy) CreateCredential(ctx context.Context, call *Call, prefix string)
 		if _, err := tx.XksTenant(prefix); err != nil {
 			return err
 		}
+		call.answer(jsonMembers{{"accessKeyId", key.ID}})
 		return tx.CreateXksCredential(&keystore.XksCredentialRecord{
 			AccessKeyID: key.ID, Prefix: prefix, SealedSecret: sealed, Created: p.service.now(),
 		})

@@ -30,9 +30,7 @@ func (e *exchange) conclude(known *Error) error {
 		Request: e.asked(), Key: e.key,
 	}
 	if !e.admitted {
-		if claimed, err := sigv4.Parse(e.r.Header.Get("Authorization")); err == nil {
-			event.AccessKeyID = claimed.AccessKeyID
-		}
+		event.AccessKeyID = e.claimed()
 	}
 	if e.request != nil && e.request.Metadata != nil {
 		event.KMSRequestID = e.request.Metadata.RequestID
@@ -42,6 +40,15 @@ func (e *exchange) conclude(known *Error) error {
 		code, message = known.Name, known.Message
 	}
 	return e.handler.proxy.Conclude(e.call, &event, code, message)
+}
+
+// claimed is the access key that a request says it is signed with; "" if it names none.
+func (e *exchange) claimed() string {
+	claimed, err := sigv4.Parse(e.r.Header.Get("Authorization"))
+	if err != nil {
+		return ""
+	}
+	return claimed.AccessKeyID
 }
 
 // originOf is where a request came from.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/kms11/kms11/ops"
 )
 
 // A Finding is one thing that a Doctor looked at.
@@ -90,29 +92,13 @@ func (d *Doctor) check(name string, ok bool, grade Grade, detail string) bool {
 }
 
 // works reports the outcome of a request that should succeed, with AWS's answer if it did not.
-func (d *Doctor) works(name string, err error, aws func(Verdict) string) bool {
+func (d *Doctor) works(name string, err error, aws func(ops.ProxyVerdict) string) bool {
 	if err == nil {
 		d.report(Finding{Check: name, Grade: Passed})
 		return true
 	}
-	v := VerdictOn(err)
-	d.report(Finding{name, Failed, err.Error(), aws(v) + ": " + v.Message})
+	d.report(Finding{name, Failed, err.Error(), aws(verdictOn(err))})
 	return false
-}
-
-func ofStore(v Verdict) string {
-	return "CreateCustomKeyStore and UpdateCustomKeyStore: " + orNone(v.CreateStore)
-}
-func ofKey(v Verdict) string { return "CreateKey: " + orNone(v.CreateKey) }
-func ofCrypto(v Verdict) string {
-	return "Encrypt, Decrypt, GenerateDataKey, ReEncrypt: " + orNone(v.Crypto)
-}
-
-func orNone(name string) string {
-	if name == "" {
-		return "an error that is not documented"
-	}
-	return name
 }
 
 // probe is a body that is sent as it is, and what must come of it.
@@ -123,6 +109,8 @@ type probe struct {
 	// also are other error names that the specification leaves room for.
 	also  []string
 	grade Grade // of a failure; empty: Failed
+	// aws tells what an AWS KMS answers for a failure; nil: ofCrypto.
+	aws func(ops.ProxyVerdict) string
 }
 
 // try sends a probe and reports whether the outcome is the one that is wanted.
@@ -136,6 +124,9 @@ func (d *Doctor) try(ctx context.Context, client *Client, p probe) {
 	if p.grade == "" {
 		p.grade = Failed
 	}
+	if p.aws == nil {
+		p.aws = ofCrypto
+	}
 	if err != nil {
 		d.report(Finding{Check: p.name, Grade: p.grade, Detail: err.Error()})
 		return
@@ -146,8 +137,7 @@ func (d *Doctor) try(ctx context.Context, client *Client, p probe) {
 			return
 		}
 		err := errorOf(status, answer)
-		v := VerdictOn(err)
-		d.report(Finding{p.name, p.grade, "refused: " + err.Error(), ofCrypto(v) + ": " + v.Message})
+		d.report(Finding{p.name, p.grade, "refused: " + err.Error(), p.aws(verdictOn(err))})
 		return
 	}
 	d.report(judge(p, status, answer))
@@ -164,8 +154,7 @@ func judge(p probe, status int, answer []byte) Finding {
 	err := errorOf(status, answer)
 	var got *Error
 	if !errors.As(err, &got) {
-		v := VerdictOn(err)
-		f.Grade, f.Detail, f.AWS = p.grade, err.Error()+"; it should be "+wanted, v.Message
+		f.Grade, f.Detail, f.AWS = p.grade, err.Error()+"; it should be "+wanted, p.aws(verdictOn(err))
 		return f
 	}
 	for _, name := range append([]string{p.want}, p.also...) {
@@ -180,7 +169,6 @@ func judge(p probe, status int, answer []byte) Finding {
 		}
 		return f
 	}
-	v := VerdictOn(err)
-	f.Grade, f.Detail, f.AWS = p.grade, got.Error()+"; it should be "+wanted, ofCrypto(v)+": "+v.Message
+	f.Grade, f.Detail, f.AWS = p.grade, got.Error()+"; it should be "+wanted, p.aws(verdictOn(err))
 	return f
 }

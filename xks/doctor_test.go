@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/sigv4"
 )
 
@@ -182,7 +183,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 		"only operations that it knows":    {func(p *toyProxy) { p.knownOperationsOnly = true }, "Encrypt: an unknown kmsOperation is taken", "cannot interpret"},
 		"an answer to GET":                 {func(p *toyProxy) { p.getIsFine = true }, "GET /health is 405", ""},
 		"no look at signatures":            {func(p *toyProxy) { p.anySignature = true }, "a wrong secret access key", ""},
-		"plaintexts of 4,096 bytes only":   {func(p *toyProxy) { p.smallOnly = true }, "Encrypt: a plaintext of 4300 bytes with an AAD of 0", "does not support the requested operation"},
+		"plaintexts of 4,096 bytes only":   {func(p *toyProxy) { p.smallOnly = true }, "Encrypt: a plaintext of 4300 bytes with an AAD of 0", "does not support the requested cryptographic operation"},
 		"health without request metadata":  {func(p *toyProxy) { p.emptyMetadataOK = true }, "health: an empty requestMetadata", ""},
 		"a disabled key":                   {func(p *toyProxy) { p.disabled = true }, "GetKeyMetadata: keyStatus fits CreateKey", "XksKeyInvalidConfigurationException"},
 		"errors in a language of browsers": {func(p *toyProxy) { p.html = true }, "a wrong secret access key", "cannot interpret"},
@@ -206,21 +207,49 @@ func TestDoctorFindsFaults(t *testing.T) {
 	}
 }
 
+// TestVerdicts: the doctor says what this service would answer in AWS KMS's place.
 func TestVerdicts(t *testing.T) {
 	for name := range statuses {
-		v := VerdictOn(failure(name, ""))
-		if v.Crypto != "KMSInvalidStateException" || v.Message == "" {
+		if v := verdictOn(failure(name, "")); v.Crypto != kms.KMSInvalidStateException || v.Text == "" || v.Management == "" || v.CreateKey == "" {
 			t.Errorf("%s: %+v", name, v)
 		}
 	}
 	for _, err := range []error{ErrTimeout, ErrTLS, ErrUnreachable} {
-		if v := VerdictOn(err); v.CreateStore != "XksProxyUriUnreachableException" || v.CreateKey != "CustomKeyStoreInvalidStateException" || v.Message == "" {
+		if v := verdictOn(err); v.Management != kms.XksProxyUriUnreachableException || v.CreateKey != kms.CustomKeyStoreInvalidStateException || v.Text == "" {
 			t.Errorf("%v: %+v", err, v)
 		}
 	}
 	for _, err := range []error{ErrMalformed, &Error{HTTPStatus: 400, Name: "Strange"}} {
-		if v := VerdictOn(err); v != VerdictOn(failure(ValidationException, "")) {
+		if v := verdictOn(err); v != verdictOn(failure(ValidationException, "")) {
 			t.Errorf("%v: %+v", err, v)
+		}
+	}
+}
+
+// TestDoctorWithoutTLS: where there is no connection nothing is said of TLS but why.
+func TestDoctorWithoutTLS(t *testing.T) {
+	plain := httptest.NewServer(newToyProxy(t))
+	defer plain.Close()
+	stranger := httptest.NewTLSServer(newToyProxy(t))
+	defer stranger.Close()
+	for what, endpoint := range map[string]string{
+		"plain HTTP":                strings.Replace(plain.URL, "http:", "https:", 1),
+		"an authority of strangers": stranger.URL,
+	} {
+		var found []Finding
+		d := &Doctor{
+			Config: ClientConfig{Endpoint: endpoint, URIPath: "/example/kms/xks/v1", AccessKeyID: testAccessKeyID, Secret: testSecret, Region: "us-east-1"},
+			Report: func(f Finding) {
+				if strings.HasPrefix(f.Check, "TLS") {
+					found = append(found, f)
+				}
+			},
+		}
+		if failed, err := d.Examine(t.Context()); err != nil || failed == 0 {
+			t.Errorf("%s: %d failed, %v", what, failed, err)
+		}
+		if len(found) != 2 || found[0].Grade != Failed || !strings.Contains(found[0].Detail, "tls: ") || found[1].Grade != Skipped {
+			t.Errorf("%s: %+v", what, found)
 		}
 	}
 }

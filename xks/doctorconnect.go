@@ -58,6 +58,7 @@ func (d *Doctor) transport(ctx context.Context) {
 		return conn.(*tls.Conn).ConnectionState(), nil
 	}
 	var has []string
+	var refused error
 	for _, s := range suites {
 		config := &tls.Config{Certificates: d.Config.Certificates, MinVersion: s.version, MaxVersion: s.version}
 		if s.id != 0 {
@@ -65,9 +66,17 @@ func (d *Doctor) transport(ctx context.Context) {
 		}
 		if _, err := dial(config); err == nil {
 			has = append(has, s.name)
+		} else {
+			refused = err
 		}
 	}
-	d.report(Finding{"TLS: one of the suites that AWS KMS offers", map[bool]Grade{true: Passed, false: Failed}[len(has) > 0], strings.Join(has, "; "), ""})
+	const suite = "TLS: one of the suites that AWS KMS offers"
+	if len(has) == 0 {
+		d.report(Finding{suite, Failed, "no connection: " + refused.Error(), ""})
+		d.report(Finding{"TLS: versions, certificate and client certificates", Skipped, "there is no connection that would tell", ""})
+		return
+	}
+	d.report(Finding{suite, Passed, strings.Join(has, "; "), ""})
 	_, err = dial(&tls.Config{Certificates: d.Config.Certificates, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 	d.check("TLS: nothing below 1.2", err != nil, Warned, "TLS 1.1 or 1.0 is taken")
 	if state, err := dial(&tls.Config{Certificates: d.Config.Certificates}); err == nil {

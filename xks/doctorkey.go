@@ -70,7 +70,7 @@ func (d *Doctor) key(ctx context.Context) bool {
 	request := MetadataRequest{keyMetadata("CreateKey")}
 	d.try(ctx, d.client, probe{name: "GetKeyMetadata: a key that does not exist", path: "/keys/no-such-key-d0c705/metadata", body: request, want: KeyNotFoundException})
 	path := "/keys/" + d.KeyID + "/metadata"
-	d.try(ctx, d.client, probe{name: "GetKeyMetadata: without kmsKeyArn, as for CreateKey", path: path, body: changed(request, ".kmsKeyArn", nil)})
+	d.try(ctx, d.client, probe{name: "GetKeyMetadata: without kmsKeyArn, as for CreateKey", path: path, body: changed(request, ".kmsKeyArn", nil), aws: ofKey})
 	d.try(ctx, d.client, probe{name: "GetKeyMetadata: no awsPrincipalArn", path: path, body: changed(request, ".awsPrincipalArn", nil), want: ValidationException, grade: Warned})
 	fact, err := d.client.GetMetadata(ctx, d.KeyID, request)
 	if !d.works("GetKeyMetadata", err, ofKey) {
@@ -88,7 +88,7 @@ func (d *Doctor) key(ctx context.Context) bool {
 	} {
 		f := Finding{Check: "GetKeyMetadata: " + c.name + " fits CreateKey", Grade: Passed}
 		if !c.ok {
-			f.Grade, f.AWS = Failed, "CreateKey: "+keyConfiguration+": "+c.detail
+			f.Grade, f.AWS = Failed, "CreateKey: XksKeyInvalidConfigurationException: "+c.detail
 		}
 		d.report(f)
 	}

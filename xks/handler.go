@@ -144,7 +144,8 @@ var contentType = []string{"application/json"}
 
 var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
 
-// run takes a request to its answer. The order is: URI, method, signature, rate, body, rules, key.
+// run takes a request to its answer. The order is: URI, method, signature, rate, body,
+// rules, key.
 func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte, err error) {
 	h := e.handler
 	defer func() {
@@ -182,6 +183,10 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	if !tenant.Admit(h.now()) {
 		return nil, failure(ThrottlingException, "The rate of this URI path is exceeded.")
 	}
+	var keyErr error
+	if e.target.operation != opHealth { // before the body is judged, so that the audit trail names the key
+		e.key, keyErr = h.proxy.Key(ctx, tenant.Prefix, e.target.keyID)
+	}
 	e.request, err = parse(e.target.operation, body.Bytes())
 	defer e.request.wipe()
 	if err != nil {
@@ -194,8 +199,8 @@ func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte
 	if !tenant.Allows(&asked) {
 		return nil, failure(AccessDeniedException, "No rule of the proxy allows the request.")
 	}
-	if e.key, err = h.proxy.Key(ctx, tenant.Prefix, e.target.keyID); err != nil {
-		return nil, err
+	if keyErr != nil {
+		return nil, keyErr
 	}
 	return e.request.do(ctx, e.target.operation, e.key, e.call.EventID)
 }

@@ -36,6 +36,9 @@ func (e *exchange) log(status int, known *Error, err error, took time.Duration) 
 		line.add("path", e.r.URL.Path)
 	}
 	line.add("accessKeyId", e.signer.AccessKeyID)
+	if e.signer.AccessKeyID == "" {
+		line.add("claimedAccessKeyId", e.claimed())
+	}
 	line.add("region", e.signer.Region)
 	line.put(slog.Int("status", status))
 	if known != nil {
@@ -54,7 +57,7 @@ func (e *exchange) log(status int, known *Error, err error, took time.Duration) 
 
 // A logLine is a line in the making. It has room for every attribute of one.
 type logLine struct {
-	attributes [18]slog.Attr
+	attributes [19]slog.Attr
 	n          int
 }
 

@@ -56,7 +56,7 @@ func xksDoctorCommand() *cli.Command {
 				printGrades(c.App.Writer, graded)
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d checks failed", failed)
+				return fmt.Errorf("checks failed: %d", failed)
 			}
 			return nil
 		},

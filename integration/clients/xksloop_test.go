@@ -353,7 +353,7 @@ func TestExternalKeyStoreLoop(t *testing.T) {
 	aws.refused(t, "(XksProxyUriUnreachableException) when calling the CreateCustomKeyStore operation: "+unreachable,
 		with("--xks-proxy-uri-endpoint", "https://"+kms11test.FreeAddress(t))...)
 	path.show(strangers)
-	aws.refused(t, "(XksProxyInvalidConfigurationException) when calling the CreateCustomKeyStore operation: "+noTLS, create...)
+	aws.refused(t, "(XksProxyUriUnreachableException) when calling the CreateCustomKeyStore operation: "+noTLS, create...)
 	path.show(pair)
 
 	var made struct{ CustomKeyStoreId string }
