@@ -26,24 +26,24 @@ type subject struct {
 	id          identity
 }
 
-// subjects are all there are, in the order of the tables.
+// subjects are all there are, in the order in which they are measured: each operation right behind its bare path.
 func subjects() []*subject {
 	return []*subject{
 		{name: "http", title: "net/http", floor: true, operation: "Encrypt"},
 		{name: "sigv4", title: "net/http + SigV4", floor: true, operation: "Encrypt"},
 		{name: "token", title: "token call alone", floor: true},
 		{name: "bare", title: "bare path, Encrypt", floor: true, operation: "Encrypt"},
-		{name: "bare-decrypt", title: "bare path, Decrypt", floor: true, operation: "Decrypt"},
-		{name: "bare-datakey", title: "bare path, GenerateDataKey", floor: true, operation: "GenerateDataKey"},
-		{name: "bare-p256", title: "bare path, Sign P-256", floor: true, operation: "Sign"},
-		{name: "bare-pss", title: "bare path, Sign RSA-2048 PSS", floor: true, operation: "Sign"},
-		{name: "bare-mac", title: "bare path, GenerateMac", floor: true, operation: "GenerateMac"},
 		{name: "encrypt", title: "Encrypt 32 B", operation: "Encrypt"},
-		{name: "decrypt", title: "Decrypt", operation: "Decrypt", bare: "bare-decrypt"},
-		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey", bare: "bare-datakey"},
 		{name: "describekey", title: "DescribeKey", operation: "DescribeKey"},
+		{name: "bare-decrypt", title: "bare path, Decrypt", floor: true, operation: "Decrypt"},
+		{name: "decrypt", title: "Decrypt", operation: "Decrypt", bare: "bare-decrypt"},
+		{name: "bare-datakey", title: "bare path, GenerateDataKey", floor: true, operation: "GenerateDataKey"},
+		{name: "generatedatakey", title: "GenerateDataKey", operation: "GenerateDataKey", bare: "bare-datakey"},
+		{name: "bare-p256", title: "bare path, Sign P-256", floor: true, operation: "Sign"},
 		{name: "sign-p256", title: "Sign P-256", operation: "Sign", bare: "bare-p256"},
+		{name: "bare-pss", title: "bare path, Sign RSA-2048 PSS", floor: true, operation: "Sign"},
 		{name: "sign-pss", title: "Sign RSA-2048 PSS", operation: "Sign", bare: "bare-pss"},
+		{name: "bare-mac", title: "bare path, GenerateMac", floor: true, operation: "GenerateMac"},
 		{name: "mac", title: "GenerateMac", operation: "GenerateMac", bare: "bare-mac"},
 	}
 }
@@ -85,12 +85,8 @@ func measureAll(ctx context.Context, opts options, dir string) ([]*Result, error
 		}
 	}
 	for round := range opts.rounds {
-		taken, err := measureRound(ctx, opts, filepath.Join(dir, fmt.Sprint("round-", round)), chosen)
-		if err != nil {
+		if err := measureRound(ctx, opts, filepath.Join(dir, fmt.Sprint("round-", round)), chosen, results); err != nil {
 			return nil, err
-		}
-		for i, r := range results {
-			r.Samples = append(r.Samples, taken[i])
 		}
 	}
 	for _, r := range results {
@@ -107,24 +103,32 @@ func (s *subject) concurrencies(opts options) []int {
 	return opts.concurrency
 }
 
-// measureRound starts everything and takes one sample of each subject at each concurrency, after as many
-// requests that do not count.
-func measureRound(ctx context.Context, opts options, dir string, chosen []*subject) (samples []sample, err error) {
+// measureRound starts everything and adds one sample to each result, after as many requests that do not count.
+// What is compared is measured one right behind the other: what else the machine does changes within seconds.
+func measureRound(ctx context.Context, opts options, dir string, chosen []*subject, results []*Result) (err error) {
 	stop, err := startAll(ctx, opts, dir, chosen)
 	defer func() { err = errors.Join(err, stop(), os.RemoveAll(dir)) }()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, s := range chosen {
-		for _, concurrency := range s.concurrencies(opts) {
+	concurrencies := opts.concurrency
+	if !slices.Contains(concurrencies, 1) {
+		concurrencies = append([]int{1}, concurrencies...) // of the token loop
+	}
+	for _, concurrency := range concurrencies {
+		for _, s := range chosen {
+			at := slices.IndexFunc(results, func(r *Result) bool { return r.Name == s.name && r.Concurrency == concurrency })
+			if at < 0 {
+				continue
+			}
 			taken, err := warmed(func() (sample, error) { return s.window(ctx, concurrency, opts.requests) })
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
-			samples = append(samples, taken)
+			results[at].Samples = append(results[at].Samples, taken)
 		}
 	}
-	return samples, nil
+	return nil
 }
 
 // warmed takes a sample twice, of which the second counts.
@@ -296,15 +300,19 @@ func (p *process) cost(n int, work func() error) (sample, error) {
 // median takes each figure's median by itself.
 func median(samples []sample) sample {
 	middle := func(figure func(sample) float64) float64 {
-		var sorted []float64
+		var all []float64
 		for _, s := range samples {
-			sorted = append(sorted, figure(s))
+			all = append(all, figure(s))
 		}
-		slices.Sort(sorted)
-		return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+		return middleOf(all)
 	}
 	return sample{
 		CPUMicros: middle(func(s sample) float64 { return s.CPUMicros }),
 		PerSecond: middle(func(s sample) float64 { return s.PerSecond }),
 	}
+}
+
+func middleOf(all []float64) float64 {
+	slices.Sort(all)
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }

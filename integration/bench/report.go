@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Ratio is a server's CPU time over a floor's, from the medians of one run.
+// Ratio is a server's CPU time over a floor's: the median of what the rounds say.
 type Ratio struct {
 	Name        string  `json:"name"`
 	Floor       string  `json:"floor"`
@@ -58,10 +58,19 @@ func ratios(results []*Result) []Ratio {
 				}
 				name = "bare"
 			}
-			all = append(all, Ratio{Name: r.Name, Floor: name, Concurrency: r.Concurrency, Ratio: r.CPUMicros / floor.CPUMicros})
+			all = append(all, Ratio{Name: r.Name, Floor: name, Concurrency: r.Concurrency, Ratio: ratio(r, floor)})
 		}
 	}
 	return all
+}
+
+// ratio compares what was measured in the same round.
+func ratio(r, floor *Result) float64 {
+	var all []float64
+	for i := range min(len(r.Samples), len(floor.Samples)) {
+		all = append(all, r.Samples[i].CPUMicros/floor.Samples[i].CPUMicros)
+	}
+	return middleOf(all)
 }
 
 func (r *Report) writeJSON(file string) error {

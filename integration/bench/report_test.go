@@ -21,12 +21,18 @@ func TestMedian(t *testing.T) {
 }
 
 func TestRatios(t *testing.T) {
+	rounds := func(micros ...float64) (samples []sample) {
+		for _, m := range micros {
+			samples = append(samples, sample{CPUMicros: m})
+		}
+		return samples
+	}
 	got := ratios([]*Result{
-		{Name: "http", Floor: true, Concurrency: 1, sample: sample{CPUMicros: 10}},
-		{Name: "http", Floor: true, Concurrency: 32, sample: sample{CPUMicros: 5}},
-		{Name: "token", Floor: true, Concurrency: 1, sample: sample{CPUMicros: 2}},
-		{Name: "encrypt", Concurrency: 1, sample: sample{CPUMicros: 20}},
-		{Name: "encrypt", Concurrency: 32, sample: sample{CPUMicros: 20}},
+		{Name: "http", Floor: true, Concurrency: 1, Samples: rounds(10, 20, 1000)},
+		{Name: "http", Floor: true, Concurrency: 32, Samples: rounds(5, 5, 10)},
+		{Name: "token", Floor: true, Concurrency: 1, Samples: rounds(2, 2, 2)},
+		{Name: "encrypt", Concurrency: 1, Samples: rounds(20, 40, 20)},
+		{Name: "encrypt", Concurrency: 32, Samples: rounds(20, 20, 20)},
 	})
 	want := []Ratio{
 		{"encrypt", "http", 1, 2}, {"encrypt", "token", 1, 10},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -91,15 +90,35 @@ func xksDecryptBody(sealed string) string {
 // xksSealed is as long as what an Encrypt of 32 bytes gives.
 const xksSealed = `"ciphertext":"` + plaintext64 + `","initializationVector":"AAAAAAAAAAAAAAAA","authenticationTag":"AAAAAAAAAAAAAAAAAAAAAA=="`
 
-// measureXKS measures the proxy without and with TLS, beside its bare paths, in rounds as measureAll does.
-func measureXKS(ctx context.Context, opts options, dir string) (*XKSReport, error) {
-	report := &XKSReport{}
+// measureXKS measures the proxy without and with TLS, beside its bare paths. Making a thousand keys takes so
+// long that all rounds share the processes.
+func measureXKS(ctx context.Context, opts options, dir string) (report *XKSReport, err error) {
+	report = &XKSReport{}
 	if opts.sustain > 0 {
 		return report, report.sustain(ctx, opts, dir)
 	}
-	for round := range opts.rounds {
-		if err := report.round(ctx, opts, filepath.Join(dir, fmt.Sprint("round-", round))); err != nil {
-			return nil, err
+	floors := xksFloors()
+	stopFloors, err := startAll(ctx, opts, dir, floors)
+	defer func() { err = errors.Join(err, stopFloors()) }()
+	if err != nil {
+		return nil, err
+	}
+	servers, stop, err := startXKS(ctx, opts, dir)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return nil, err
+	}
+	for _, keys := range opts.xksKeys {
+		for _, x := range servers {
+			if err := x.fill(keys); err != nil {
+				return nil, err
+			}
+		}
+		firstBare, first := len(report.Bare), len(report.Results)
+		for range opts.rounds {
+			if err := report.round(ctx, opts, keys, floors, servers, firstBare, first); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i := range report.Results {
@@ -146,58 +165,41 @@ func (report *XKSReport) sustain(ctx context.Context, opts options, dir string) 
 	return nil
 }
 
-// round adds one sample to everything. The first round makes what later ones add to.
-func (report *XKSReport) round(ctx context.Context, opts options, dir string) (err error) {
-	floors := xksFloors()
-	stopFloors, err := startAll(ctx, opts, dir, floors)
-	defer func() { err = errors.Join(err, stopFloors(), os.RemoveAll(dir)) }()
-	if err != nil {
-		return err
-	}
-	servers, stop, err := startXKS(ctx, opts, dir)
-	defer func() { err = errors.Join(err, stop()) }()
-	if err != nil {
-		return err
-	}
-	nextBare, next := 0, 0
-	for _, keys := range opts.xksKeys {
-		for _, x := range servers {
-			if err := x.fill(keys); err != nil {
-				return err
+// round adds one sample, with so many keys, to the results from first on and to the bare paths from firstBare on;
+// the first round makes them.
+func (report *XKSReport) round(ctx context.Context, opts options, keys int, floors []*subject, servers []*xksServer, firstBare, first int) error {
+	nextBare, next := firstBare, first
+	for _, concurrency := range opts.concurrency {
+		for _, f := range floors {
+			taken, err := warmed(func() (sample, error) { return f.window(ctx, concurrency, opts.requests) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
 			}
+			if nextBare == len(report.Bare) {
+				report.Bare = append(report.Bare, XKSBare{Result{Name: f.name, Title: f.title, Floor: true, Concurrency: concurrency}, keys})
+			}
+			report.Bare[nextBare].Samples = append(report.Bare[nextBare].Samples, taken)
+			nextBare++
 		}
-		for _, concurrency := range opts.concurrency {
-			for _, f := range floors {
-				taken, err := warmed(func() (sample, error) { return f.window(ctx, concurrency, opts.requests) })
+		for _, s := range xksSubjects {
+			for _, x := range servers {
+				var times *latencies
+				taken, err := warmed(func() (taken sample, err error) {
+					taken, times, err = x.window(ctx, s.name, s.path, concurrency, opts.requests)
+					return taken, err
+				})
 				if err != nil {
-					return fmt.Errorf("%s: %w", f.name, err)
+					return fmt.Errorf("%s: %w", s.name, err)
 				}
-				if nextBare == len(report.Bare) {
-					report.Bare = append(report.Bare, XKSBare{Result{Name: f.name, Title: f.title, Floor: true, Concurrency: concurrency}, keys})
-				}
-				report.Bare[nextBare].Samples = append(report.Bare[nextBare].Samples, taken)
-				nextBare++
-			}
-			for _, s := range xksSubjects {
-				for _, x := range servers {
-					var times *latencies
-					taken, err := warmed(func() (taken sample, err error) {
-						taken, times, err = x.window(ctx, s.name, s.path, concurrency, opts.requests)
-						return taken, err
+				if next == len(report.Results) {
+					report.Results = append(report.Results, XKSResult{
+						Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency}, Floor: s.bare, TLS: x.tls != nil, Keys: keys,
 					})
-					if err != nil {
-						return fmt.Errorf("%s: %w", s.name, err)
-					}
-					if next == len(report.Results) {
-						report.Results = append(report.Results, XKSResult{
-							Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency}, Floor: s.bare, TLS: x.tls != nil, Keys: keys,
-						})
-					}
-					r := &report.Results[next]
-					next++
-					r.Samples = append(r.Samples, taken)
-					r.P50, r.P99 = max(r.P50, times.at(0.5)), max(r.P99, times.at(0.99)) // of the worst round
 				}
+				r := &report.Results[next]
+				next++
+				r.Samples = append(r.Samples, taken)
+				r.P50, r.P99 = max(r.P50, times.at(0.5)), max(r.P99, times.at(0.99)) // of the worst round
 			}
 		}
 	}
