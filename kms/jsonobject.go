@@ -53,17 +53,14 @@ func (o *object) member(name string, empty bool) bool {
 }
 
 // end ends the object.
-func (o *object) end() []byte {
-	if !o.begun {
-		return append(o.b, "{}"...)
-	}
-	return append(o.b, '}')
-}
+func (o *object) end() []byte { return o.endOr("{}") }
 
 // endOrNull is end for an object that is null if it has no members.
-func (o *object) endOrNull() []byte {
+func (o *object) endOrNull() []byte { return o.endOr("null") }
+
+func (o *object) endOr(empty string) []byte {
 	if !o.begun {
-		return append(o.b, "null"...)
+		return append(o.b, empty...)
 	}
 	return append(o.b, '}')
 }
@@ -142,7 +139,7 @@ func (o *object) pairs(name string, value map[string]string) {
 	o.b = append(o.b, '}')
 }
 
-// An appender is a method expression: how a structure writes itself.
+// An appender is how a value writes itself: of a structure, a method expression.
 type appender[T any] func(value *T, b []byte) []byte
 
 // nested writes a structure.
@@ -154,20 +151,10 @@ func nested[T any](o *object, name string, value *T, write appender[T]) {
 
 // texts writes a list of strings.
 func texts[T ~string](o *object, name string, values []T) {
-	if !o.member(name, len(values) == 0) {
-		return
-	}
-	o.b = append(o.b, '[')
-	for i, value := range values {
-		if i > 0 {
-			o.b = append(o.b, ',')
-		}
-		o.b = AppendJSON(o.b, string(value))
-	}
-	o.b = append(o.b, ']')
+	nestedList(o, name, values, func(value *T, b []byte) []byte { return AppendJSON(b, string(*value)) })
 }
 
-// nestedList writes a list of structures.
+// nestedList writes a list.
 func nestedList[T any](o *object, name string, values []T, write appender[T]) {
 	if !o.member(name, len(values) == 0) {
 		return

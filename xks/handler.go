@@ -144,8 +144,7 @@ var contentType = []string{"application/json"}
 
 var errMethod = &Error{HTTPStatus: http.StatusMethodNotAllowed, Name: ValidationException, Message: "The operations of this API are POST requests."}
 
-// run takes a request to its answer. The order is: URI, method, signature, rate, body,
-// rules, key.
+// run takes a request to its answer. The order of refusals is: URI, method, signature, rate, body, rules, key.
 func (e *exchange) run(w http.ResponseWriter, body *bytes.Buffer) (answer []byte, err error) {
 	h := e.handler
 	defer func() {

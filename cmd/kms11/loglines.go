@@ -18,7 +18,7 @@ const (
 
 // logLines writes the lines of a log in the order in which they come. Those that may wait are written with
 // the next that may not, when there are many, after lineWait, or at the end: under load one write stands
-// for hundreds. It may be used by several goroutines at once.
+// for several. It may be used by several goroutines at once.
 type logLines struct {
 	to io.Writer
 
