@@ -9,19 +9,6 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// A lane is a set of sessions for one sort of call, so that short calls never queue behind long
-// ones.
-type lane int
-
-const (
-	// laneHold has one session, which owns every cached object. Objects live as long as the
-	// session that made them.
-	laneHold  lane = iota
-	laneShort      // symmetric cryptography, MACs, random bytes, wrapping of secret keys
-	laneLong       // key-pair generation and private-key operations
-	laneCount
-)
-
 // A conn is one login to a token with its fixed set of sessions. It is replaced as a whole; its
 // handles mean nothing to its successor.
 type conn struct {
@@ -32,9 +19,9 @@ type conn struct {
 	all         []*session // of all lanes; constant once the conn is in use
 	numbering   sync.Mutex // held where the handle of a session is set, or read by another's user
 	stale       atomic.Bool
-	dead        chan struct{} // closed when stale
-	drained     chan struct{} // closed when the sessions are closed after that
-	loaded      sync.Map      // tenant to *loaded or *shelf: the objects of each domain and vault
+	tick        atomic.Pointer[chan struct{}] // closed for those who wait for a session to look around: see wake
+	drained     chan struct{}                 // closed when the sessions are closed after that
+	loaded      sync.Map                      // tenant to *loaded or *shelf: the objects of each domain and vault
 
 	// resting is held while resident keys are made, destroyed or searched for. SoftHSM 2.6.1 reads
 	// the file of an object that another session is still writing, and then now and then fails to
@@ -47,11 +34,9 @@ var errStale = errors.New("the connection to the token was replaced")
 
 // do runs fn with a session of its own. A token that says that something is lost is not believed at
 // once: while the session is there, fn runs again. A lost session is opened anew and fn runs once
-// more, so fn must be fit to run several times. fn must not call do. The wait for a session ends with ctx.
+// more, so fn must be fit to run several times. fn must not call do. The wait for a session ends with ctx,
+// at the next tick.
 func (c *conn) do(ctx context.Context, l lane, fn func(*session) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	gate := &c.token.module.gate
 	if err := gate.enter(ctx); err != nil {
 		return err
@@ -100,26 +85,6 @@ func lost(err error) bool {
 func (c *conn) objectsLost(cause error) error {
 	c.token.markDown(c, cause)
 	return errStale
-}
-
-func (c *conn) take(ctx context.Context, l lane) (*session, error) {
-	var s *session
-	select {
-	case s = <-c.lanes[l]:
-	default:
-		select {
-		case s = <-c.lanes[l]:
-		case <-c.dead:
-			return nil, errStale
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	if c.stale.Load() {
-		c.lanes[l] <- s
-		return nil, errStale
-	}
-	return s, nil
 }
 
 // openLanes opens the sessions of a new conn and logs in with the first, which is the holder.
@@ -181,7 +146,7 @@ func (c *conn) retire() {
 	if c.stale.Swap(true) {
 		return
 	}
-	close(c.dead)
+	c.wake()
 	c.token.background.Go(c.drain)
 }
 

@@ -70,8 +70,8 @@ func (s *session) overdue(now int64) bool {
 	return true
 }
 
-// watch looks after the calls of the token's present conn, and after the library's memory, until
-// Close.
+// watch looks after the calls of the token's present conn and those who wait to make one, and after the
+// library's memory, until Close.
 func (t *Token) watch() {
 	interval := max(min(t.config.CallLimit/4, time.Second), time.Millisecond)
 	ticker := time.NewTicker(interval)
@@ -82,8 +82,11 @@ func (t *Token) watch() {
 			return
 		case <-ticker.C:
 		}
-		if c := t.conn.Load(); c != nil && c.overdue(t.since()) {
-			t.markDown(c, errHangs)
+		if c := t.conn.Load(); c != nil {
+			c.wake()
+			if c.overdue(t.since()) {
+				t.markDown(c, errHangs)
+			}
 		}
 		t.endLeak()
 	}
