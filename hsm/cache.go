@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // maxNonce is the longest nonce of any scheme.
@@ -28,7 +27,9 @@ type cache struct {
 
 	mu      sync.Mutex
 	entries map[handleKey]*entry
-	recent  entry // head of a ring: next is the most recently used, prev the least
+	running map[string]*entry // material to its entry, if that has had a run: what most calls look for
+	recent  entry             // head of a ring: next is the most recently used, prev the least
+	moves   int               // how often an entry was put there
 	// starting lets one goroutine at a time begin a run.
 	starting chan struct{}
 }
@@ -46,6 +47,7 @@ type entry struct {
 	ready      chan struct{} // closed when made or err is set
 	run        run           // of a material: its run of messages
 	next, prev *entry
+	moved      int // the move that put it where next is the most recently used
 }
 
 // A run is the bounded use of one message key for encryption. IVs are a prefix, random per run,
@@ -55,11 +57,12 @@ type run struct {
 	derived *entry // the message key; may have left the cache
 	prefix  [4]byte
 	used    uint64
-	until   time.Time
+	until   int64
 }
 
 func newCache(bound int, destroy func(object)) *cache {
-	c := &cache{bound: bound, destroy: destroy, entries: map[handleKey]*entry{}, starting: make(chan struct{}, 1)}
+	c := &cache{bound: bound, destroy: destroy, starting: make(chan struct{}, 1)}
+	c.entries, c.running = map[handleKey]*entry{}, map[string]*entry{}
 	c.recent.next, c.recent.prev = &c.recent, &c.recent
 	return c
 }
@@ -107,8 +110,7 @@ func isContext(err error) bool {
 func (c *cache) fill(key handleKey, produce func(*entry) (object, error)) (*entry, error) {
 	e := &entry{key: key, refs: 1, ready: make(chan struct{})}
 	c.entries[key] = e
-	e.next, e.prev = c.recent.next, &c.recent
-	e.next.prev, e.prev.next = e, e
+	c.promote(e)
 	victims := c.evict()
 	c.mu.Unlock()
 	for _, v := range victims {
@@ -141,14 +143,22 @@ func (c *cache) release(e *entry) {
 	}
 }
 
-// touch makes e the most recently used. mu is held.
+// touch notes that e is used. It stays where it is as long as it is among the more recently used quarter
+// of what the cache may hold. mu is held.
 func (c *cache) touch(e *entry) {
-	if e.gone || c.recent.next == e {
+	if e.gone || c.moves-e.moved < c.bound/4 {
 		return
 	}
 	e.prev.next, e.next.prev = e.next, e.prev
+	c.promote(e)
+}
+
+// promote puts e, which is nowhere, before all others. mu is held.
+func (c *cache) promote(e *entry) {
 	e.next, e.prev = c.recent.next, &c.recent
 	e.next.prev, e.prev.next = e, e
+	c.moves++
+	e.moved = c.moves
 }
 
 // remove takes e out of the cache. mu is held.
@@ -158,6 +168,9 @@ func (c *cache) remove(e *entry) {
 	}
 	e.gone = true
 	delete(c.entries, e.key)
+	if c.running[e.key.material] == e {
+		delete(c.running, e.key.material)
+	}
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.run = run{}
 }

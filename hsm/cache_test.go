@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -76,6 +77,25 @@ func TestCacheEvictsTheLeastRecent(t *testing.T) {
 	}
 }
 
+// TestCacheKeepsWhatIsUsed has an entry outlive many times as many others as the cache holds.
+func TestCacheKeepsWhatIsUsed(t *testing.T) {
+	const bound = 16
+	c, f := newFake(bound)
+	used := mustGet(t, c, handleKey{material: "used"}, f.make)
+	c.release(used)
+	for i := range 5 * bound {
+		c.release(mustGet(t, c, handleKey{material: strconv.Itoa(i)}, f.make))
+		if i%(bound/2) != 0 {
+			continue
+		}
+		again := mustGet(t, c, handleKey{material: "used"}, f.make)
+		c.release(again)
+		if again != used {
+			t.Fatalf("it gave way to %d others", i+1)
+		}
+	}
+}
+
 func TestCacheFailedMake(t *testing.T) {
 	c, f := newFake(2)
 	broken := errors.New("broken")
@@ -119,10 +139,10 @@ func TestCacheFailedMake(t *testing.T) {
 func TestRunSurvivesEviction(t *testing.T) {
 	const limit = 4
 	c, f := newFake(8)
-	now := time.Now()
+	const now, minute = 1, int64(time.Minute)
 	base := mustGet(t, c, handleKey{material: "m"}, f.make)
 	nonce := bytes.Repeat([]byte{9}, 15)
-	c.begin(base, nonce, now.Add(time.Minute))
+	c.begin(base, nonce, now+minute)
 	key := handleKey{material: "m", derived: true, nonce: [maxNonce]byte{1}}
 	ivs := map[[ivSize]byte]bool{}
 	for i := range limit {
@@ -162,12 +182,12 @@ func TestRunSurvivesEviction(t *testing.T) {
 	if got := c.pending(base, limit, now); got != nil {
 		t.Errorf("an exhausted run goes on: %x", got)
 	}
-	c.begin(base, nonce, now.Add(time.Minute))
-	if got := c.pending(base, limit, now.Add(2*time.Minute)); got != nil {
+	c.begin(base, nonce, now+minute)
+	if got := c.pending(base, limit, now+2*minute); got != nil {
 		t.Errorf("a run goes on after its time: %x", got)
 	}
 	// A run of a material that was dropped hands out nothing.
-	c.begin(base, nonce, now.Add(time.Minute))
+	c.begin(base, nonce, now+minute)
 	derived := mustGet(t, c, key, f.make)
 	c.drop(func(k handleKey) bool { return !k.derived })
 	if _, ok := c.join(base, derived, nonce, limit); ok {

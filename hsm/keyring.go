@@ -69,14 +69,15 @@ func (r *keyring) open(ctx context.Context, m *kms.Material, sc *scheme, sealed 
 
 // ticket gives a message key of m and an IV for one message.
 func (r *keyring) ticket(ctx context.Context, m *kms.Material, sc *scheme) (ticket, error) {
-	limit := uint64(r.conn.token.config.RunMessages)
+	token := r.conn.token
+	limit := uint64(token.config.RunMessages)
 	switch {
 	case sc.derive == nil:
 		return r.directTicket(ctx, m, sc)
 	case limit == 1:
 		return r.singleTicket(ctx, m, sc)
 	}
-	if t, ok := r.cache.next(m.ID, limit, time.Now()); ok {
+	if t, ok := r.cache.next(m.ID, limit, token.since()); ok {
 		return t, nil
 	}
 	done, err := r.cache.start(ctx)
@@ -85,7 +86,7 @@ func (r *keyring) ticket(ctx context.Context, m *kms.Material, sc *scheme) (tick
 	}
 	defer done()
 	for {
-		if t, ok := r.cache.next(m.ID, limit, time.Now()); ok {
+		if t, ok := r.cache.next(m.ID, limit, token.since()); ok {
 			return t, nil
 		}
 		if t, ok, err := r.renew(ctx, m, sc, limit); ok || err != nil {
@@ -102,12 +103,13 @@ func (r *keyring) renew(ctx context.Context, m *kms.Material, sc *scheme, limit 
 		return ticket{}, false, err
 	}
 	defer r.cache.release(base)
-	nonce := r.cache.pending(base, limit, time.Now())
+	token := r.conn.token
+	nonce := r.cache.pending(base, limit, token.since())
 	if nonce == nil {
 		if nonce, err = r.random(ctx, sc.nonce); err != nil {
 			return ticket{}, false, err
 		}
-		r.cache.begin(base, nonce, time.Now().Add(time.Duration(r.conn.token.config.RunSeconds)*time.Second))
+		r.cache.begin(base, nonce, token.since()+int64(time.Duration(token.config.RunSeconds)*time.Second))
 	}
 	key, _, err := r.messageKey(ctx, m, sc, nonce)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"time"
 )
 
 // A ticket is the right to encrypt one message: a key, held by a reference, and an IV that was
@@ -17,12 +16,12 @@ type ticket struct {
 }
 
 // next takes one message out of the run of a material, if it has one with a message left and its
-// key at hand.
-func (c *cache) next(material string, limit uint64, now time.Time) (ticket, bool) {
+// key at hand. now is Token.since, as is all time of runs.
+func (c *cache) next(material string, limit uint64, now int64) (ticket, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	base := c.entries[handleKey{material: material}]
-	if base == nil || base.run.derived == nil || base.run.derived.gone || now.After(base.run.until) {
+	base := c.running[material]
+	if base == nil || base.run.derived == nil || base.run.derived.gone || now > base.run.until {
 		return ticket{}, false
 	}
 	c.touch(base)
@@ -46,17 +45,17 @@ func (c *cache) claim(base *entry, limit uint64) (ticket, bool) {
 
 // pending gives the nonce of a run that goes on but for its key, which was evicted. The same key
 // is derived again and the counter goes on, so no IV repeats.
-func (c *cache) pending(base *entry, limit uint64, now time.Time) []byte {
+func (c *cache) pending(base *entry, limit uint64, now int64) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if base.run.used >= limit || now.After(base.run.until) {
+	if base.run.used >= limit || now > base.run.until {
 		base.run = run{}
 	}
 	return base.run.nonce
 }
 
 // begin gives base a new run with this nonce.
-func (c *cache) begin(base *entry, nonce []byte, until time.Time) {
+func (c *cache) begin(base *entry, nonce []byte, until int64) {
 	r := run{nonce: nonce, until: until}
 	_, _ = rand.Read(r.prefix[:]) // crypto/rand never fails
 	c.mu.Lock()
@@ -75,6 +74,7 @@ func (c *cache) join(base, derived *entry, nonce []byte, limit uint64) (ticket, 
 		return ticket{}, false
 	}
 	base.run.derived = derived
+	c.running[base.key.material] = base
 	return c.claim(base, limit)
 }
 
