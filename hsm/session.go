@@ -6,7 +6,6 @@ import (
 	"errors"
 	"runtime"
 	"slices"
-	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
@@ -17,10 +16,7 @@ type session struct {
 	conn   *conn
 	handle pkcs11.SessionHandle
 
-	// What the watchdog looks at: when the call in flight began, 0 for none, and how long it may
-	// take, by Token.since; and whether it is past that.
-	began, limit atomic.Int64
-	hangs        atomic.Bool
+	watched
 }
 
 type (

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,21 +24,31 @@ var errHangs = errors.New("a call into the PKCS#11 module does not return")
 // since is the clock of calls: monotonic nanoseconds, never 0.
 func (t *Token) since() int64 { return int64(time.Since(t.opened)) + 1 }
 
+// What the watchdog looks at of a session. A call does not read the clock: that is for the watchdog.
+type watched struct {
+	calls atomic.Uint64 // two for each call, one at either end: odd while one is in flight
+	limit atomic.Int64  // how long that may take, in nanoseconds
+	hangs atomic.Bool   // it is past that
+
+	// The watchdog's own: the call that it saw in flight last, as in calls, and when it saw that first.
+	seen  uint64
+	since int64
+}
+
 // run runs fn, watched, with the limit of the conn's token.
 func (s *session) run(fn func(*session) error) error {
-	t := s.conn.token
-	s.limit.Store(int64(t.config.CallLimit))
-	s.began.Store(t.since())
+	s.limit.Store(int64(s.conn.token.config.CallLimit))
+	s.calls.Add(1)
 	defer s.ended()
 	return fn(s)
 }
 
 // again lets the next call of a run take as long as the first might: the limit is one call's.
-func (s *session) again() { s.began.Store(s.conn.token.since()) }
+func (s *session) again() { s.calls.Add(2) }
 
 func (s *session) ended() {
-	s.began.Store(0)
-	if s.hangs.CompareAndSwap(true, false) {
+	s.calls.Add(1)
+	if s.hangs.Load() && s.hangs.CompareAndSwap(true, false) {
 		s.conn.token.hung(-1)
 		s.conn.token.log.Warn("a call that hung has returned")
 	}
@@ -52,15 +63,19 @@ func (t *Token) hung(n int32) {
 // patient lets the call in flight take as long as a key pair may.
 func (s *session) patient() { s.limit.Store(int64(s.conn.token.config.PairLimit)) }
 
-// overdue says whether the call in flight, if any, is past its limit, and marks it as one that hangs.
+// overdue says whether the call in flight, if any, has been seen for longer than its limit, and marks it as
+// one that hangs. It is for the watchdog alone.
 func (s *session) overdue(now int64) bool {
-	began := s.began.Load()
-	if began == 0 || now-began <= s.limit.Load() {
+	call := s.calls.Load()
+	if call != s.seen {
+		s.seen, s.since = call, now
+	}
+	if call%2 == 0 || now-s.since <= s.limit.Load() {
 		return false
 	}
 	if s.hangs.CompareAndSwap(false, true) {
 		s.conn.token.hung(1)
-		if s.began.Load() != began { // it returned just now
+		if s.calls.Load() != call { // it returned just now
 			if s.hangs.CompareAndSwap(true, false) {
 				s.conn.token.hung(-1)
 			}
