@@ -29,14 +29,16 @@ func (r *keyring) seal(ctx context.Context, m *kms.Material, sc *scheme, bind fu
 		return Sealed{}, err
 	}
 	defer r.cache.release(t.key)
-	iv, aad := t.iv[:], bind(t.nonce)
+	aad := bind(t.nonce)
 	err = r.conn.do(ctx, laneShort, func(s *session) error {
 		plaintext, err := text(s)
 		if err != nil {
 			return err
 		}
-		out, err := s.sealGCM(t.key.handle, iv, aad, plaintext)
-		if err == nil {
+		both := make([]byte, ivSize+len(plaintext)+tagSize)
+		iv, out := both[:ivSize:ivSize], both[ivSize:]
+		copy(iv, t.iv[:])
+		if out, err = s.gcm(&opEncrypt, t.key.handle, iv, aad, plaintext, out); err == nil {
 			sealed = Sealed{Nonce: t.nonce, IV: iv, Ciphertext: out}
 		}
 		return err
