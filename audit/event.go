@@ -16,7 +16,7 @@ type Event struct {
 	Name   string // of the operation, or of what the service did
 	Region string
 
-	Identity  Identity
+	Identity  Appender // as an Identity writes itself; nil: as an empty one
 	SourceIP  string
 	UserAgent string
 
@@ -30,7 +30,7 @@ type Event struct {
 
 	RequestID string
 	ReadOnly  bool
-	Resources []Resource
+	Resources [2]Resource // what comes first; zero values are none
 	// Service says that no request caused the event.
 	Service bool
 	// Recipient is the account that the event belongs to.
@@ -77,7 +77,11 @@ const (
 // in b.
 func (e *Event) Append(b []byte) []byte {
 	b = append(b, `{"eventVersion":"`+eventVersion+`","userIdentity":`...)
-	b = e.Identity.append(b)
+	if e.Identity == nil {
+		b = append(b, "{}"...)
+	} else {
+		b = e.Identity.AppendAudit(b)
+	}
 	b = append(b, `,"eventTime":"`...)
 	b = e.Time.UTC().AppendFormat(b, time.RFC3339)
 	b = append(b, `","eventSource":`...)
@@ -139,14 +143,16 @@ func (e *Event) from(origin string) string {
 }
 
 func (e *Event) appendResources(b []byte) []byte {
-	if len(e.Resources) == 0 {
+	if e.Resources[0] == (Resource{}) {
 		return b
 	}
 	for i := range e.Resources {
 		if i == 0 {
 			b = append(b, `,"resources":[{"accountId":`...)
-		} else {
+		} else if e.Resources[i] != (Resource{}) {
 			b = append(b, `,{"accountId":`...)
+		} else {
+			break
 		}
 		b = kms.AppendJSON(b, e.Resources[i].Account)
 		if kind := e.Resources[i].Type; kind == "" {

@@ -19,7 +19,8 @@ type Identity struct {
 // Issuer is the role that a session is of.
 type Issuer struct{ PrincipalID, ARN, Account, UserName string }
 
-func (i *Identity) append(b []byte) []byte {
+// AppendAudit implements Appender.
+func (i *Identity) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = appendIfAny(b, `,"type":`, i.Type)
 	b = appendIfAny(b, `,"principalId":`, i.PrincipalID)

@@ -3,6 +3,7 @@ package ops
 import (
 	"testing"
 
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/keystore"
 	"github.com/kms11/kms11/kms"
 )
@@ -27,6 +28,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Fatal(err)
 	}
 	caller.AccessKeyID = "AKIAIOSFODNN7EXAMPLE"
+	caller.settle()
 	request := &kms.EncryptRequest{KeyId: keyID, EncryptionAlgorithm: "SYMMETRIC_DEFAULT"}
 	output := &kms.EncryptResponse{KeyId: keyID}
 	origin := Origin{SourceIP: "192.0.2.1", UserAgent: "aws-sdk-go-v2/1.47.7 os/linux lang/go#1.26.4 md/GOOS#linux md/GOARCH#amd64 api/kms#1.62.4"}
@@ -38,7 +40,8 @@ func BenchmarkEvent(b *testing.B) {
 		call.begin(b.Context(), "Encrypt", request)
 		call.touch(k)
 		call.uses(k)
-		event := h.service.event(call, output, nil)
+		var event audit.Event
+		h.service.fillEvent(&event, call, output, nil)
 		text = event.Append(text[:0])
 	}
 	b.SetBytes(int64(len(text)))

@@ -61,6 +61,7 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 	if opened.caller, err = s.userCaller(user, record.ID); err != nil {
 		return "", nil, err
 	}
+	opened.caller.settle()
 	s.callers.put(record.ID, opened)
 	return opened.secret, opened.caller, nil
 }
