@@ -128,12 +128,16 @@ func isAliasName(s string) bool {
 // isRegion accepts lower-case letters, digits and hyphens, up to the 32 of RegionType. It is wider
 // than the model's pattern, so that a private deployment may choose its own Region names.
 func isRegion(s string) bool {
-	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return s != "" && len(s) <= 32 && !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && !isDigit(c) && c != '-'
+	})
 }
 
 func isAccount(s string) bool {
-	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
+	return len(s) == 12 && !strings.ContainsFunc(s, func(c rune) bool { return !isDigit(c) })
 }
+
+func isDigit(c rune) bool { return '0' <= c && c <= '9' }
 
 // Owner gives the account whose key or alias the reference means to a caller in a Region and account.
 // An ARN of another Region fails with NotFoundException; one of another account does not.
