@@ -10,7 +10,7 @@ import (
 
 // besideToken is a request to encrypt of a user with an access key.
 type besideToken struct {
-	b         *testing.B
+	b         testing.TB
 	service   *Service
 	accessKey string
 	call      *Call
@@ -19,7 +19,7 @@ type besideToken struct {
 	sealed    hsm.Sealed // what the token made of it
 }
 
-func newBesideToken(b *testing.B) *besideToken {
+func newBesideToken(b testing.TB) *besideToken {
 	h := newHarness(b)
 	h.service.now = time.Now
 	admin, err := h.service.CreateAdministrator(b.Context())
@@ -70,6 +70,17 @@ func (r *besideToken) seal() {
 	c := newCiphertext(r.key)
 	if len(c.bound(r.request.EncryptionContext)) == 0 || len(c.with(r.sealed)) == 0 {
 		r.b.Fatal("nothing was sealed")
+	}
+}
+
+// TestFindingAllocatesNothing: neither by what names the key nor in the checks before the token.
+func TestFindingAllocatesNothing(t *testing.T) {
+	r := newBesideToken(t)
+	for _, name := range []string{r.key.ID, r.key.arn, "alias/orders"} {
+		r.request.KeyId = name
+		if n := testing.AllocsPerRun(100, r.find); n != 0 {
+			t.Errorf("%s: it allocates %v times", name, n)
+		}
 	}
 }
 

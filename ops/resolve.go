@@ -19,11 +19,7 @@ type key struct {
 }
 
 func keyOf(record *keystore.KeyRecord) key {
-	return key{KeyRecord: record, arn: arnOf(record.KeyID())}
-}
-
-func arnOf(id keystore.KeyID) string {
-	return "arn:" + id.Partition + ":kms:" + id.Region + ":" + id.Account + ":key/" + id.ID
+	return key{KeyRecord: record, arn: record.ARN()}
 }
 
 // resolve finds the key that a KeyId of the request names: a key id, a key ARN, an alias name or
