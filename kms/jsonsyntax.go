@@ -144,7 +144,7 @@ func isHex(c byte) bool {
 	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f'
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit[C byte | rune](c C) bool { return '0' <= c && c <= '9' }
 
 func numberEnd(text []byte, i int) int {
 	if byteAt(text, i) == '-' {
