@@ -16,7 +16,7 @@ type Event struct {
 	Name   string // of the operation, or of what the service did
 	Region string
 
-	Identity  Identity
+	Identity  Appender // as an Identity writes itself; nil: as an empty one
 	SourceIP  string
 	UserAgent string
 
@@ -30,7 +30,7 @@ type Event struct {
 
 	RequestID string
 	ReadOnly  bool
-	Resources []Resource
+	Resources [2]Resource // what comes first; zero values are none
 	// Service says that no request caused the event.
 	Service bool
 	// Recipient is the account that the event belongs to.
@@ -77,7 +77,11 @@ const (
 // in b.
 func (e *Event) Append(b []byte) []byte {
 	b = append(b, `{"eventVersion":"`+eventVersion+`","userIdentity":`...)
-	b = e.Identity.append(b)
+	if e.Identity == nil {
+		b = append(b, "{}"...)
+	} else {
+		b = e.Identity.AppendAudit(b)
+	}
 	b = append(b, `,"eventTime":"`...)
 	b = e.Time.UTC().AppendFormat(b, time.RFC3339)
 	b = append(b, `","eventSource":`...)
@@ -86,14 +90,14 @@ func (e *Event) Append(b []byte) []byte {
 	} else {
 		b = kms.AppendJSON(b, e.Source)
 	}
-	b = appendText(b, "eventName", e.Name)
-	b = appendText(b, "awsRegion", e.Region)
-	b = appendText(b, "sourceIPAddress", e.from(e.SourceIP))
-	b = appendText(b, "userAgent", e.from(e.UserAgent))
+	b = appendText(b, `,"eventName":`, e.Name)
+	b = appendText(b, `,"awsRegion":`, e.Region)
+	b = appendText(b, `,"sourceIPAddress":`, e.from(e.SourceIP))
+	b = appendText(b, `,"userAgent":`, e.from(e.UserAgent))
 	if e.ErrorCode != "" {
-		b = appendText(b, "errorCode", e.ErrorCode)
+		b = appendText(b, `,"errorCode":`, e.ErrorCode)
 		if e.ErrorMessage != "" {
-			b = appendText(b, "errorMessage", e.ErrorMessage)
+			b = appendText(b, `,"errorMessage":`, e.ErrorMessage)
 		}
 	}
 	b = appendValue(b, `,"requestParameters":`, e.Parameters)
@@ -102,18 +106,20 @@ func (e *Event) Append(b []byte) []byte {
 		b = appendValue(b, `,"additionalEventData":`, e.Additional)
 	}
 	if e.RequestID != "" {
-		b = appendText(b, "requestID", e.RequestID)
+		b = appendText(b, `,"requestID":`, e.RequestID)
 	}
-	b = appendText(b, "eventID", e.ID)
-	b = appendFlag(b, "readOnly", e.ReadOnly)
+	b = appendText(b, `,"eventID":`, e.ID)
+	if e.ReadOnly {
+		b = append(b, `,"readOnly":true`...)
+	} else {
+		b = append(b, `,"readOnly":false`...)
+	}
 	b = e.appendResources(b)
 	if e.Service {
-		b = append(b, `,"eventType":"AwsServiceEvent"`...)
+		b = appendText(b, `,"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":`, e.Recipient)
 	} else {
-		b = append(b, `,"eventType":"AwsApiCall"`...)
+		b = appendText(b, `,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":`, e.Recipient)
 	}
-	b = append(b, `,"managementEvent":true`...)
-	b = appendText(b, "recipientAccountId", e.Recipient)
 	if e.Details != nil {
 		b = appendValue(b, `,"serviceEventDetails":`, e.Details)
 	}
@@ -121,8 +127,8 @@ func (e *Event) Append(b []byte) []byte {
 	if e.TLS.Version != "" {
 		b = append(b, `,"tlsDetails":{"tlsVersion":`...)
 		b = kms.AppendJSON(b, e.TLS.Version)
-		b = appendText(b, "cipherSuite", e.TLS.CipherSuite)
-		b = appendText(b, "clientProvidedHostHeader", e.TLS.Host)
+		b = appendText(b, `,"cipherSuite":`, e.TLS.CipherSuite)
+		b = appendText(b, `,"clientProvidedHostHeader":`, e.TLS.Host)
 		b = append(b, '}')
 	}
 	return append(b, '}')
@@ -137,22 +143,22 @@ func (e *Event) from(origin string) string {
 }
 
 func (e *Event) appendResources(b []byte) []byte {
-	if len(e.Resources) == 0 {
+	if e.Resources[0] == (Resource{}) {
 		return b
 	}
-	b = append(b, `,"resources":`...)
 	for i := range e.Resources {
 		if i == 0 {
-			b = append(b, '[')
+			b = append(b, `,"resources":[{"accountId":`...)
+		} else if e.Resources[i] != (Resource{}) {
+			b = append(b, `,{"accountId":`...)
 		} else {
-			b = append(b, ',')
+			break
 		}
-		b = append(b, `{"accountId":`...)
 		b = kms.AppendJSON(b, e.Resources[i].Account)
 		if kind := e.Resources[i].Type; kind == "" {
 			b = append(b, `,"type":"`+keyType+`","ARN":`...)
 		} else {
-			b = appendText(b, "type", kind)
+			b = appendText(b, `,"type":`, kind)
 			b = append(b, `,"ARN":`...)
 		}
 		b = kms.AppendJSON(b, e.Resources[i].ARN)
@@ -161,24 +167,9 @@ func (e *Event) appendResources(b []byte) []byte {
 	return append(b, ']')
 }
 
-// appendText appends a member whose text is cut to maxText.
-func appendText(b []byte, name, value string) []byte {
-	b = append(b, `,"`...)
-	b = append(b, name...)
-	b = append(b, `":`...)
-	if len(value) > maxText {
-		value = value[:maxText]
-	}
-	return kms.AppendJSON(b, value)
-}
-
-func appendFlag(b []byte, name string, value bool) []byte {
-	b = append(b, `,"`...)
-	b = append(b, name...)
-	if value {
-		return append(b, `":true`...)
-	}
-	return append(b, `":false`...)
+// appendText appends a member, which is a comma, its name and a colon, with a text that is cut to maxText.
+func appendText(b []byte, member, value string) []byte {
+	return kms.AppendJSON(append(b, member...), value[:min(len(value), maxText)])
 }
 
 // appendValue appends a member by its value, or the word that it is too long.

@@ -10,11 +10,11 @@ import (
 func TestEvent(t *testing.T) {
 	e := Event{
 		ID: "event", Time: time.Date(2026, 11, 25, 12, 0, 0, 999, time.FixedZone("", 3600)), Name: "Decrypt", Region: "us-east-1",
-		Identity: Identity{Type: "AssumedRole", PrincipalID: "AROAEXAMPLE:s", ARN: "arn:aws:sts::111122223333:assumed-role/r/s", Account: "111122223333", AccessKeyID: "ASIAEXAMPLE",
+		Identity: &Identity{Type: "AssumedRole", PrincipalID: "AROAEXAMPLE:s", ARN: "arn:aws:sts::111122223333:assumed-role/r/s", Account: "111122223333", AccessKeyID: "ASIAEXAMPLE",
 			Issuer: Issuer{"AROAEXAMPLE", "arn:aws:iam::111122223333:role/r", "111122223333", "r"}},
 		SourceIP: "192.0.2.1", UserAgent: "a \"b\"\n", ErrorCode: "AccessDenied", ErrorMessage: "User: …",
 		Parameters: details{{"keyId", "alias/a"}}, Additional: details{{"keyMaterialId", "00"}}, RequestID: "request", ReadOnly: true,
-		Resources: []Resource{{Account: "111122223333", ARN: "arn:1"}, {Account: "444455556666", ARN: "arn:2"}}, Recipient: "111122223333",
+		Resources: [2]Resource{{Account: "111122223333", ARN: "arn:1"}, {Account: "444455556666", ARN: "arn:2"}}, Recipient: "111122223333",
 		TLS: TLS{"TLSv1.3", "TLS_AES_128_GCM_SHA256", "kms.test:8443"},
 	}
 	want := `{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","principalId":"AROAEXAMPLE:s","arn":"arn:aws:sts::111122223333:assumed-role/r/s",` +
@@ -32,7 +32,7 @@ func TestEvent(t *testing.T) {
 
 	// What the service does itself: CloudTrail User Guide, "AWS service events".
 	e = Event{ID: "event", Time: time.Unix(1_800_000_000, 0), Name: "RotateKey", Region: "us-west-2", Service: true,
-		Identity: Identity{Account: "111122223333", InvokedBy: "AWS Internal"}, Recipient: "111122223333",
+		Identity: &Identity{Account: "111122223333", InvokedBy: "AWS Internal"}, Recipient: "111122223333",
 		Details: details{{"rotationType", "AUTOMATIC"}, {"keyId", "k"}}}
 	want = `{"eventVersion":"1.11","userIdentity":{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2027-01-15T08:00:00Z",` +
 		`"eventSource":"kms.amazonaws.com","eventName":"RotateKey","awsRegion":"us-west-2","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
@@ -62,8 +62,8 @@ func FuzzEvent(f *testing.F) {
 	f.Add("agent", "message", "alias/a", "arn")
 	f.Add("\"\\\n\u2028", "\xff", `","eventID":"x`, "\x00")
 	f.Fuzz(func(t *testing.T, agent, message, key, arn string) {
-		e := Event{ID: "the-id", Name: "Encrypt", UserAgent: agent, ErrorCode: "e", ErrorMessage: message, Identity: Identity{ARN: arn},
-			Parameters: details{{key, key}}, Resources: []Resource{{Account: "a", ARN: arn}}}
+		e := Event{ID: "the-id", Name: "Encrypt", UserAgent: agent, ErrorCode: "e", ErrorMessage: message, Identity: &Identity{ARN: arn},
+			Parameters: details{{key, key}}, Resources: [2]Resource{{Account: "a", ARN: arn}}}
 		event := e.Append(nil)
 		line, next, err := head{}.link(nil, event)
 		if err != nil {
@@ -84,8 +84,8 @@ func FuzzEvent(f *testing.F) {
 
 func TestQuery(t *testing.T) {
 	at := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	e := Event{ID: "e", Time: at, Name: "ReEncrypt", ErrorCode: "AccessDenied", Identity: Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/ops/alice", UserName: "alice", PrincipalID: "AIDA"},
-		Parameters: details{{"destinationKeyId", "alias/app"}}, Resources: []Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/k-1"}}}
+	e := Event{ID: "e", Time: at, Name: "ReEncrypt", ErrorCode: "AccessDenied", Identity: &Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/ops/alice", UserName: "alice", PrincipalID: "AIDA"},
+		Parameters: details{{"destinationKeyId", "alias/app"}}, Resources: [2]Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/k-1"}}}
 	line := e.Append(nil)
 	for _, c := range []struct {
 		f    Filter
@@ -125,8 +125,8 @@ func TestQuery(t *testing.T) {
 func TestQueryAlias(t *testing.T) {
 	const arn = "arn:aws:kms:us-east-1:111122223333:alias/team/app"
 	named := func(account, region, key string) []byte {
-		e := Event{ID: "e", Name: "Encrypt", Region: region, Identity: Identity{Type: "IAMUser", Account: account}, Parameters: details{{"keyId", key}},
-			Resources: []Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/k-1"}}}
+		e := Event{ID: "e", Name: "Encrypt", Region: region, Identity: &Identity{Type: "IAMUser", Account: account}, Parameters: details{{"keyId", key}},
+			Resources: [2]Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/k-1"}}}
 		return e.Append(nil)
 	}
 	for what, c := range map[string]struct {
@@ -156,9 +156,9 @@ func TestQueryAlias(t *testing.T) {
 // BenchmarkEvent is the making of a record as Encrypt makes one.
 func BenchmarkEvent(b *testing.B) {
 	e := Event{ID: NewID(), RequestID: NewID(), Time: time.Now(), Name: "Encrypt", Region: "us-east-1",
-		Identity: Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/alice", Account: "111122223333", UserName: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"},
+		Identity: &Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/alice", Account: "111122223333", UserName: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"},
 		SourceIP: "127.0.0.1", UserAgent: "aws-sdk-go-v2/1.47.7 os/linux lang/go#1.26.4 md/GOOS#linux md/GOARCH#amd64 api/kms#1.62.4", ReadOnly: true, Recipient: "111122223333",
-		Resources: []Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}}}
+		Resources: [2]Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}}}
 	buffer := make([]byte, 0, 4096)
 	b.ReportAllocs()
 	for b.Loop() {

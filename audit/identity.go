@@ -19,33 +19,36 @@ type Identity struct {
 // Issuer is the role that a session is of.
 type Issuer struct{ PrincipalID, ARN, Account, UserName string }
 
-func (i *Identity) append(b []byte) []byte {
-	b = append(b, '{')
+// AppendAudit implements Appender.
+func (i *Identity) AppendAudit(b []byte) []byte {
 	start := len(b)
-	member := func(name, value string) {
-		if value != "" {
-			b = appendText(b, name, value)
-		}
-	}
-	member("type", i.Type)
-	member("principalId", i.PrincipalID)
-	member("arn", i.ARN)
-	member("accountId", i.Account)
-	member("accessKeyId", i.AccessKeyID)
-	member("userName", i.UserName)
-	member("identityProvider", i.Provider)
+	b = appendIfAny(b, `,"type":`, i.Type)
+	b = appendIfAny(b, `,"principalId":`, i.PrincipalID)
+	b = appendIfAny(b, `,"arn":`, i.ARN)
+	b = appendIfAny(b, `,"accountId":`, i.Account)
+	b = appendIfAny(b, `,"accessKeyId":`, i.AccessKeyID)
+	b = appendIfAny(b, `,"userName":`, i.UserName)
+	b = appendIfAny(b, `,"identityProvider":`, i.Provider)
 	if i.Issuer != (Issuer{}) {
 		b = append(b, `,"sessionContext":{"sessionIssuer":{"type":"Role","principalId":`...)
 		b = kms.AppendJSON(b, i.Issuer.PrincipalID)
-		b = appendText(b, "arn", i.Issuer.ARN)
-		b = appendText(b, "accountId", i.Issuer.Account)
-		b = appendText(b, "userName", i.Issuer.UserName)
+		b = appendText(b, `,"arn":`, i.Issuer.ARN)
+		b = appendText(b, `,"accountId":`, i.Issuer.Account)
+		b = appendText(b, `,"userName":`, i.Issuer.UserName)
 		b = append(b, `},"attributes":{"mfaAuthenticated":"false"}}`...)
 	}
-	member("invokedBy", i.InvokedBy)
-	if len(b) > start { // the first member's comma
-		copy(b[start:], b[start+1:])
-		b = b[:len(b)-1]
+	b = appendIfAny(b, `,"invokedBy":`, i.InvokedBy)
+	if len(b) == start {
+		return append(b, "{}"...)
 	}
+	b[start] = '{' // in place of the first member's comma
 	return append(b, '}')
+}
+
+// appendIfAny is appendText for a member that is left out where it is empty.
+func appendIfAny(b []byte, member, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return appendText(b, member, value)
 }

@@ -47,7 +47,7 @@ func (d details) AppendAudit(b []byte) []byte {
 func (t *Trail) ownEvent(name string, d details) []byte {
 	e := Event{
 		ID: NewID(), Time: t.now(), Source: SourceTrail, Name: name, Region: t.c.Region, Service: true,
-		Identity:  Identity{Account: t.c.Account, InvokedBy: internal},
+		Identity:  &Identity{Account: t.c.Account, InvokedBy: internal},
 		Recipient: t.c.Account,
 	}
 	if len(d) > 0 {

@@ -42,6 +42,15 @@ func OpenBare(_ context.Context, t *Token, spec kms.KeySpec) (*Bare, error) {
 	return b, nil
 }
 
+// Beside is a Bare of the same session with a key of its own, of the same spec. Only one of those that
+// share a session makes calls at a time.
+func (b *Bare) Beside() (*Bare, error) {
+	other := &Bare{session: b.session, spec: b.spec}
+	var err error
+	other.key, err = other.makeKey()
+	return other, err
+}
+
 func (b *Bare) makeKey() (object, error) {
 	if b.spec.pair == nil {
 		kind := messageKeyKind

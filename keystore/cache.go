@@ -34,6 +34,15 @@ type entry struct {
 	record any
 	digest [sha256.Size]byte // of the envelope
 	used   atomic.Bool
+	gone   atomic.Bool // it is not in the cache, or not any more
+}
+
+// use says that the entry is of use. Looking first keeps readers of a hot record from taking its
+// cache line from each other.
+func (e *entry) use() {
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
 }
 
 // ticket is the right to put one record into the cache.
@@ -63,9 +72,8 @@ func (c *cache) shard(place []byte) *shard {
 
 func (c *cache) get(place []byte) (*entry, bool) {
 	e, ok := (*c.shard(place).entries.Load())[string(place)]
-	// Looking first keeps readers of a hot record from taking its cache line from each other.
-	if ok && !e.used.Load() {
-		e.used.Store(true)
+	if ok {
+		e.use()
 	}
 	return e, ok
 }
@@ -81,10 +89,13 @@ func (c *cache) put(t ticket, place string, e *entry) {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
 	if !t.shard.on || t.shard.generation != t.generation || c.bound < 1 {
+		e.gone.Store(true)
 		return
 	}
 	next := maps.Clone(*t.shard.entries.Load())
-	if _, ok := next[place]; !ok && len(next) >= c.bound {
+	if _, ok := next[place]; ok {
+		drop(next, place)
+	} else if len(next) >= c.bound {
 		evict(next)
 	}
 	next[place] = e
@@ -96,14 +107,19 @@ func evict(entries map[string]*entry) {
 	for place, e := range entries { // in random order
 		victim = place
 		if !e.used.Load() {
-			delete(entries, victim)
+			drop(entries, victim)
 			return
 		}
 	}
 	for _, e := range entries {
 		e.used.Store(false)
 	}
-	delete(entries, victim)
+	drop(entries, victim)
+}
+
+func drop(entries map[string]*entry, place string) {
+	entries[place].gone.Store(true)
+	delete(entries, place)
 }
 
 // invalidate forgets one record and voids the tickets of its shard.
@@ -117,7 +133,7 @@ func (c *cache) invalidate(place []byte) {
 		return
 	}
 	next := maps.Clone(old)
-	delete(next, string(place))
+	drop(next, string(place))
 	s.entries.Store(&next)
 }
 
@@ -128,6 +144,9 @@ func (c *cache) reset(on bool) {
 		s.mu.Lock()
 		s.generation++
 		s.on = on
+		for _, e := range *s.entries.Load() {
+			e.gone.Store(true)
+		}
 		s.entries.Store(&map[string]*entry{})
 		s.mu.Unlock()
 	}

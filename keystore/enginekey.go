@@ -55,16 +55,17 @@ func appendLevel(b []byte, level string) []byte {
 	if level == "-" {
 		return append(b, "%2D"...)
 	}
+	plain := 0 // where the bytes begin that are written as they are
 	for i := 0; i < len(level); i++ {
-		c := level[i]
-		if c > ' ' && c <= '~' && c != '/' && c != '%' {
-			b = append(b, c)
-		} else {
-			b = append(b, '%', hex[c>>4], hex[c&15])
+		if c := level[i]; escaped(c) {
+			b = append(append(b, level[plain:i]...), '%', hex[c>>4], hex[c&15])
+			plain = i + 1
 		}
 	}
-	return b
+	return append(b, level[plain:]...)
 }
+
+func escaped(c byte) bool { return c <= ' ' || c > '~' || c == '/' || c == '%' }
 
 // parseLevel undoes appendLevel and refuses what appendLevel does not write.
 func parseLevel(s string) (string, error) {

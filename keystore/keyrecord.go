@@ -61,6 +61,8 @@ type KeyRecord struct {
 
 	CustomKeyStoreID string `json:"customKeyStoreId,omitempty"`
 	XksKeyID         string `json:"xksKeyId,omitempty"`
+
+	arn madeARN // see ARN
 }
 
 // Tag is a label of a key.
@@ -140,6 +142,7 @@ func (r *KeyRecord) materialIndex(ordinal uint32) int {
 // Clone gives a copy that shares nothing with r.
 func (r *KeyRecord) Clone() *KeyRecord {
 	c := *r
+	c.arn = madeARN{}
 	c.Tags, c.Aliases = slices.Clone(r.Tags), slices.Clone(r.Aliases)
 	c.Materials = slices.Clone(r.Materials)
 	for i := range c.Materials {

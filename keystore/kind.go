@@ -17,11 +17,13 @@ type kind[T any] struct {
 	place   func(*T) engineKey
 	// prepare gives a copy in the one form that is written, or says why it cannot be.
 	prepare func(*T) (*T, error)
+	// read, if there is one, adds to a record that was read what follows from it.
+	read func(*T)
 }
 
 var (
 	headerKind    = kind[headerContent]{code: 1, version: 3, oldest: 1, place: (*headerContent).place, prepare: (*headerContent).prepare}
-	keyKind       = kind[KeyRecord]{code: 2, version: 2, oldest: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare}
+	keyKind       = kind[KeyRecord]{code: 2, version: 2, oldest: 1, place: (*KeyRecord).place, prepare: (*KeyRecord).prepare, read: (*KeyRecord).makeARN}
 	userKind      = kind[UserRecord]{code: 3, version: 2, oldest: 1, place: (*UserRecord).place, prepare: (*UserRecord).prepare}
 	accessKeyKind = kind[AccessKeyRecord]{code: 4, version: 1, place: (*AccessKeyRecord).place, prepare: (*AccessKeyRecord).prepare}
 	aliasKind     = kind[AliasRecord]{code: 5, version: 1, place: (*AliasRecord).place, prepare: (*AliasRecord).prepare}
@@ -88,6 +90,9 @@ func (k kind[T]) decode(content []byte) (*T, error) {
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON value")
+	}
+	if k.read != nil {
+		k.read(record)
 	}
 	return record, nil
 }

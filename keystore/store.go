@@ -149,15 +149,14 @@ func (s *Store) hasRecordKey(ctx context.Context, version uint32) (bool, error) 
 
 // load gives the record at key, from the cache if it is there. The record is shared.
 func load[T any](ctx context.Context, s *Store, k kind[T], key engineKey) (*T, error) {
-	var buf [maxEngineKey]byte
-	place := key.append(buf[:0])
-	if e, ok := s.cache.get(place); ok {
-		return e.record.(*T), nil
+	h, err := hold(ctx, s, k, key)
+	if err != nil {
+		return nil, err
 	}
-	return loadFromEngine(ctx, s, k, string(place))
+	return h.Record(), nil
 }
 
-func loadFromEngine[T any](ctx context.Context, s *Store, k kind[T], place string) (*T, error) {
+func loadFromEngine[T any](ctx context.Context, s *Store, k kind[T], place string) (*entry, error) {
 	t := s.cache.ticket([]byte(place))
 	var raw []byte
 	err := s.engine.View(ctx, func(tx EngineTx) error {
@@ -177,8 +176,9 @@ func loadFromEngine[T any](ctx context.Context, s *Store, k kind[T], place strin
 	if err := s.checkRevision(ctx, place, env.revision); err != nil {
 		return nil, err
 	}
-	s.cache.put(t, place, &entry{record: record, digest: sha256.Sum256(raw)})
-	return record, nil
+	e := &entry{record: record, digest: sha256.Sum256(raw)}
+	s.cache.put(t, place, e)
+	return e, nil
 }
 
 // checkRevision refuses a record that is newer than the store's header. A header read after the

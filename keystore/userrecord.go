@@ -92,6 +92,11 @@ func (s *Store) User(ctx context.Context, id UserID) (*UserRecord, error) {
 	return load(ctx, s, userKind, id.place())
 }
 
+// HoldUser is User for who keeps what it makes of the record.
+func (s *Store) HoldUser(ctx context.Context, id UserID) (Held[UserRecord], error) {
+	return hold(ctx, s, userKind, id.place())
+}
+
 // ScanUsers lists the names of an account's users in their order, beginning behind the name after
 // ("" for the first), at most limit (from 1) of them, and says whether there are more. It reads no
 // records: see ScanKeys.
@@ -103,6 +108,11 @@ func (s *Store) ScanUsers(ctx context.Context, partition, account, after string,
 // must not be changed. From the cache this takes no lock and allocates nothing.
 func (s *Store) AccessKey(ctx context.Context, id string) (*AccessKeyRecord, error) {
 	return load(ctx, s, accessKeyKind, accessKeyPlace(id))
+}
+
+// HoldAccessKey is AccessKey for who keeps what it makes of the record.
+func (s *Store) HoldAccessKey(ctx context.Context, id string) (Held[AccessKeyRecord], error) {
+	return hold(ctx, s, accessKeyKind, accessKeyPlace(id))
 }
 
 // User gives a user's record, ErrNotFound if there is none. The record must not be changed.

@@ -56,8 +56,8 @@ func (a ARN) Alias() string {
 // the partition, and the resource begins with key/ or alias/. The key id or alias name after that
 // is not examined: ParseKeyID does that.
 func ParseARN(s string) (ARN, error) {
-	parts := strings.SplitN(s, ":", 6)
-	if len(parts) != 6 {
+	parts, ok := arnParts(s)
+	if !ok {
 		return ARN{}, invalidARN(s)
 	}
 	a := ARN{Partition: parts[1], Region: parts[3], Account: parts[4], Resource: parts[5]}
@@ -66,6 +66,17 @@ func ParseARN(s string) (ARN, error) {
 		return ARN{}, invalidARN(s)
 	}
 	return a, nil
+}
+
+// arnParts splits at the first five colons.
+func arnParts(s string) (parts [6]string, ok bool) {
+	for i := range parts[:5] {
+		if parts[i], s, ok = strings.Cut(s, ":"); !ok {
+			return parts, false
+		}
+	}
+	parts[5] = s
+	return parts, true
 }
 
 func invalidARN(s string) *Error {
@@ -117,25 +128,37 @@ func isAliasName(s string) bool {
 // isRegion accepts lower-case letters, digits and hyphens, up to the 32 of RegionType. It is wider
 // than the model's pattern, so that a private deployment may choose its own Region names.
 func isRegion(s string) bool {
-	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return s != "" && len(s) <= 32 && !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && !isDigit(c) && c != '-'
+	})
 }
 
 func isAccount(s string) bool {
-	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
+	return len(s) == 12 && !strings.ContainsFunc(s, func(c rune) bool { return !isDigit(c) })
 }
 
-// Resolve gives the full ARN that the reference means to a caller in a Region and account. An ARN
-// of another Region fails with NotFoundException; one of another account does not.
-func (r KeyRef) Resolve(region, account string) (ARN, error) {
-	switch {
-	case r.ARN != ARN{} && r.ARN.Region != region:
-		return ARN{}, Errorf(NotFoundException, "Invalid arn %s", r.ARN.Region)
-	case r.ARN != ARN{}:
-		return r.ARN, nil
-	case r.Alias != "":
-		return AliasARN(region, account, r.Alias), nil
+// Owner gives the account whose key or alias the reference means to a caller in a Region and account.
+// An ARN of another Region fails with NotFoundException; one of another account does not.
+func (r *KeyRef) Owner(region, account string) (string, error) {
+	switch r.ARN.Region {
+	case "":
+		return account, nil
+	case region:
+		return r.ARN.Account, nil
 	}
-	return KeyARN(region, account, r.KeyID), nil
+	return "", Errorf(NotFoundException, "Invalid arn %s", r.ARN.Region)
+}
+
+// Resolve gives the full ARN that the reference means, where Owner names an account.
+func (r *KeyRef) Resolve(region, account string) (ARN, error) {
+	owner, err := r.Owner(region, account)
+	switch {
+	case err != nil:
+		return ARN{}, err
+	case r.Alias != "":
+		return AliasARN(region, owner, r.Alias), nil
+	}
+	return KeyARN(region, owner, r.KeyID), nil
 }
 
 // NoAlias is the check of operations that take only a key id or key ARN: for an alias it fails

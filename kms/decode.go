@@ -12,11 +12,11 @@ import (
 type value []byte
 
 // decoder decodes and validates one request. It first splits a structure into the JSON texts of
-// its members, then generated code turns them into Go values in the model's order. encoding/json
-// has judged the whole body before that, so the decoder meets only valid JSON and need not check
-// syntax. It is not safe for concurrent use.
+// its members, then generated code turns them into Go values in the model's order. Splitting the
+// body judges the syntax of all of it before any member is looked at, so what is wrong with that
+// outranks the rest. It is not safe for concurrent use.
 type decoder struct {
-	err        error  // the first value of a wrong JSON type; it outranks the violations
+	err        error  // bad syntax or the first value of a wrong JSON type; it outranks the violations
 	prefix     string // the path of the structure being decoded, such as "tags.1.member."
 	violations []string
 }
@@ -35,11 +35,15 @@ func decodeRequest(body []byte, into structure) error {
 	}
 	// Jackson, which AWS uses, refuses invalid UTF-8, while encoding/json would replace it and so
 	// make different encryption contexts equal.
-	if !utf8.Valid(body) || !json.Valid(body) {
+	if !utf8.Valid(body) {
+		return SerializationException.Err()
+	}
+	body = body[skipSpace(body, 0):]
+	if byteAt(body, 0) != '{' && !json.Valid(body) { // an object is judged where it is split
 		return SerializationException.Err()
 	}
 	var d decoder
-	into.decode(&d, trim(body))
+	into.decode(&d, body)
 	if d.err != nil {
 		return d.err
 	}
@@ -124,10 +128,17 @@ func (d *decoder) members(raw value, names []string, out []value) {
 	if raw == nil || !d.wantObject(raw, "Expected null") {
 		return
 	}
-	for name, val := range objectMembers(raw) {
+	d.split(raw, func(name, val value) {
 		if i := d.find(name, names); i >= 0 {
 			out[i] = val
 		}
+	})
+}
+
+// split is eachElement for what may be no JSON, which only the body may.
+func (d *decoder) split(raw value, visit func(name, val value)) {
+	if !eachElement(raw, visit) && d.err == nil {
+		d.err = SerializationException.Err()
 	}
 }
 
@@ -225,7 +236,8 @@ func (d *decoder) list(raw value) (elements []value, ok bool) {
 	case raw == nil:
 		return nil, false
 	case raw[0] == '[':
-		return arrayElements(raw), true
+		d.split(raw, func(_, element value) { elements = append(elements, element) })
+		return elements, true
 	case raw[0] == '{':
 		d.serialization("Start of structure or map found where not expected.")
 	default:

@@ -1,6 +1,9 @@
 package kms
 
-import "unicode/utf8"
+import (
+	"math/bits"
+	"unicode/utf8"
+)
 
 // plainJSON says which bytes stand for themselves in a JSON string: all of ASCII but control
 // characters, the quotation mark and the backslash. Nothing writes to it.
@@ -17,7 +20,7 @@ func AppendJSON(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainLength(s); i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if plainJSON[c] {
@@ -51,4 +54,32 @@ func AppendJSON(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// plainLength gives how many bytes at the beginning of s stand for themselves, as plainJSON has it. It
+// looks at eight at a time: the lowest byte of care with its top bit set is then the first that is not
+// plain, since nothing is carried or borrowed below it.
+func plainLength[T string | []byte](s T) int {
+	const (
+		each = 0x0101010101010101 // times a byte: eight of them
+		top  = each * 0x80
+	)
+	n := 0
+	for ; n+8 <= len(s); n += 8 {
+		w := s[n : n+8]
+		word := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		care := word            // not ASCII
+		care |= word + each     // 0x7f
+		care |= word - each*' ' // control characters
+		care |= (word ^ each*'"') - each
+		care |= (word ^ each*'\\') - each
+		if care&top != 0 {
+			return n + bits.TrailingZeros64(care&top)/8
+		}
+	}
+	for n < len(s) && s[n] < utf8.RuneSelf && plainJSON[s[n]] {
+		n++
+	}
+	return n
 }

@@ -49,7 +49,7 @@ func formatUUID(b [16]byte) string {
 
 func decodeLowerHex(to []byte, text string) bool {
 	for i := range to {
-		high, low := lowerHex(text[2*i]), lowerHex(text[2*i+1])
+		high, low := lowerHex[text[2*i]], lowerHex[text[2*i+1]]
 		if high > 15 || low > 15 {
 			return false
 		}
@@ -58,12 +58,15 @@ func decodeLowerHex(to []byte, text string) bool {
 	return true
 }
 
-func lowerHex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// lowerHex gives each lower-case hex digit its value and every other byte 0xff. Nothing writes to it.
+var lowerHex = lowerHexValues()
+
+func lowerHexValues() (values [256]byte) {
+	for c := range values {
+		values[c] = 0xff
 	}
-	return 0xff
+	for value, digit := range []byte("0123456789abcdef") {
+		values[digit] = byte(value)
+	}
+	return values
 }

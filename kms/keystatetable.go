@@ -62,8 +62,8 @@ type row [columns]cell
 var stateRules = buildStateRules()
 
 // buildStateRules expands the rows, which stand for one or more operations each.
-func buildStateRules() map[string]row {
-	rules := make(map[string]row, len(operations))
+func buildStateRules() map[string]*row {
+	rules := make(map[string]*row, len(operations))
 	for _, group := range []struct {
 		ops []string
 		row row
@@ -125,7 +125,7 @@ func buildStateRules() map[string]row {
 				creating: {note14}}},
 	} {
 		for _, op := range group.ops {
-			rules[op] = group.row
+			rules[op] = &group.row
 		}
 	}
 	return rules

@@ -59,7 +59,7 @@ const (
 func Operations() []Operation {
 	all := make([]Operation, 0, len(operations))
 	for _, name := range slices.Sorted(maps.Keys(operations)) {
-		all = append(all, operations[name])
+		all = append(all, *operations[name])
 	}
 	return all
 }
@@ -67,5 +67,8 @@ func Operations() []Operation {
 // OperationByName finds an operation; the name is case-sensitive.
 func OperationByName(name string) (Operation, bool) {
 	op, ok := operations[name]
-	return op, ok
+	if !ok {
+		return Operation{}, false
+	}
+	return *op, true
 }

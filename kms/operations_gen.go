@@ -3,7 +3,7 @@
 package kms
 
 // operations is the table of all operations by name. Nothing writes to it.
-var operations = map[string]Operation{
+var operations = map[string]*Operation{
 	"CancelKeyDeletion": {
 		Name:       "CancelKeyDeletion",
 		NewRequest: func() Request { return new(CancelKeyDeletionRequest) },

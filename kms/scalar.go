@@ -60,7 +60,7 @@ func (d *decoder) blob(raw value, name string, rule *blobRule) []byte {
 	decoded := make([]byte, strictBase64.DecodedLen(len(encoded)))
 	n, err := strictBase64.Decode(decoded, encoded)
 	// Go's decoder skips line breaks, AWS's does not.
-	if err != nil || bytes.ContainsAny(encoded, "\r\n") {
+	if err != nil || bytes.IndexByte(encoded, '\n') >= 0 || bytes.IndexByte(encoded, '\r') >= 0 {
 		d.serialization("Invalid Base64 character")
 		return nil
 	}
@@ -113,16 +113,16 @@ func (d *decoder) stringMap(raw value, name string) map[string]string {
 		return nil
 	}
 	var pairs map[string]string
-	for quoted, val := range objectMembers(raw) {
+	d.split(raw, func(quoted, val value) {
 		key := d.rawText(quoted)
 		if val == nil {
 			d.require(nil, name+"."+key+".member")
-			continue
+			return
 		}
 		if pairs == nil {
 			pairs = make(map[string]string)
 		}
 		pairs[key] = d.rawText(val)
-	}
+	})
 	return pairs
 }

@@ -3,42 +3,25 @@ package kms
 import (
 	"bytes"
 	"encoding/json"
-	"iter"
 )
 
-// The functions here find the parts of a JSON text that encoding/json has found valid. They
-// allocate nothing and check nothing, and must not be given other text. None of them recurses.
-
-// trim drops the white space that JSON allows around a text.
-func trim(text []byte) value {
-	return bytes.Trim(text, " \t\r\n")
-}
-
-// objectMembers yields the quoted name and the value of each member of an object, nil for null.
-func objectMembers(object value) iter.Seq2[value, value] {
-	return func(yield func(name, val value) bool) {
-		for i := skipSpace(object, 1); object[i] != '}'; {
-			end := valueEnd(object, i)
-			name := object[i:end]
-			i = skipSpace(object, skipSpace(object, end)+1) // past the colon
-			end = valueEnd(object, i)
-			if !yield(name, nonNull(object[i:end])) {
-				return
-			}
-			i = skipComma(object, end)
+// eachElement calls visit with the value of each element of an object or array, nil for null, and in an
+// object with its quoted name. It says whether text is JSON; visit may have been called if it is not.
+// What visit is given is JSON always. It allocates nothing.
+func eachElement(text value, visit func(name, val value)) bool {
+	for i, first := 1, true; ; first = false {
+		name, start, closed := nextElement(text, i, text[0], first)
+		if closed {
+			return skipSpace(text, start) == len(text)
 		}
+		if start < 0 {
+			return false
+		}
+		if i = JSONValueEnd(text, start, 1); i < 0 { // in the bracket of text
+			return false
+		}
+		visit(name, nonNull(text[start:i]))
 	}
-}
-
-// arrayElements gives the elements of an array, nil for null.
-func arrayElements(array value) []value {
-	var elements []value
-	for i := skipSpace(array, 1); array[i] != ']'; {
-		end := valueEnd(array, i)
-		elements = append(elements, nonNull(array[i:end]))
-		i = skipComma(array, end)
-	}
-	return elements
 }
 
 func nonNull(raw value) value {
@@ -46,65 +29,6 @@ func nonNull(raw value) value {
 		return nil
 	}
 	return raw
-}
-
-func skipSpace(text value, i int) int {
-	for text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n' {
-		i++
-	}
-	return i
-}
-
-// skipComma goes from the end of a value to the next value, or to the closing bracket.
-func skipComma(text value, i int) int {
-	i = skipSpace(text, i)
-	if text[i] == ',' {
-		i = skipSpace(text, i+1)
-	}
-	return i
-}
-
-// valueEnd gives the index after the value that starts at i.
-func valueEnd(text value, i int) int {
-	switch text[i] {
-	case '"':
-		return stringEnd(text, i)
-	case '{', '[':
-		return bracketEnd(text, i)
-	}
-	for i < len(text) && bytes.IndexByte([]byte(" \t\r\n,]}"), text[i]) < 0 {
-		i++
-	}
-	return i
-}
-
-// stringEnd gives the index after the string that starts at i.
-func stringEnd(text value, i int) int {
-	for i++; text[i] != '"'; i++ {
-		if text[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-// bracketEnd gives the index after the object or array that starts at i.
-func bracketEnd(text value, i int) int {
-	for depth := 0; ; {
-		switch text[i] {
-		case '"':
-			i = stringEnd(text, i)
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		}
-		i++
-		if depth == 0 {
-			return i
-		}
-	}
 }
 
 // unquote gives the text of a JSON string. It reports false if an escape stands for half a surrogate

@@ -24,7 +24,7 @@ func TestRequestsKeepEveryMember(t *testing.T) {
 	for op, body := range snapshots(t, "request") {
 		r := operations[op].NewRequest()
 		var d decoder
-		r.(structure).decode(&d, trim([]byte(body)))
+		r.(structure).decode(&d, []byte(body))
 		if d.err != nil {
 			t.Errorf("%s: %v", op, d.err)
 			continue

@@ -28,7 +28,7 @@ func (s *Service) administer(origin Origin, a administration, do func(call *Call
 	call.Operation = a.event
 	call.other = &other{
 		source: a.source, readOnly: a.readOnly,
-		identity: audit.Identity{Type: administratorType, Account: s.account, PrincipalID: origin.Peer},
+		identity: &audit.Identity{Type: administratorType, Account: s.account, PrincipalID: origin.Peer},
 	}
 	if a.parameters != nil {
 		call.other.parameters = a.parameters
@@ -104,7 +104,7 @@ func (s *Service) recordIdentities(set *identitySet) error {
 	}
 	event := audit.Event{
 		ID: audit.NewID(), Time: s.now(), Source: audit.SourceAdmin, Name: "LoadIdentities", Region: s.region, Service: true,
-		Identity: audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account,
+		Identity: &audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account,
 		Details: jsonMembers{{"users", len(set.users)}, {"roles", len(set.roles)}, {"accessKeys", len(set.keys)}},
 	}
 	return s.audit.Append(event.Append(nil))

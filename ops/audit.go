@@ -53,7 +53,8 @@ func (s *Service) Conclude(call *Call, output kms.Audited, failure error) error 
 	if call.anonymous() && !s.unidentified.admit(call.Origin.SourceIP) {
 		return s.Auditable()
 	}
-	event := s.event(call, output, failure)
+	var event audit.Event
+	s.fillEvent(&event, call, output, failure)
 	return s.record(call, &event)
 }
 
@@ -84,7 +85,8 @@ func (s *Service) update(ctx context.Context, call *Call, fn func(tx *keystore.T
 			return nil
 		}
 		call.recovering = true
-		event := s.event(call, nil, nil)
+		var event audit.Event
+		s.fillEvent(&event, call, nil, nil)
 		call.recovering = false
 		// From here on the record may be there, whatever becomes of the transaction.
 		call.outboxed = true
@@ -116,7 +118,8 @@ func (s *Service) concludeService(call *Call) {
 	if s.audit == nil || !call.happened {
 		return
 	}
-	event := s.event(call, nil, nil)
+	var event audit.Event
+	s.fillEvent(&event, call, nil, nil)
 	if err := s.record(call, &event); err != nil {
 		s.log.Error("an event is not in the audit trail yet", "event", call.Operation, "error", err)
 	}

@@ -23,7 +23,7 @@ type auditedHarness struct {
 	key   *AuditKey
 }
 
-func newAudited(t *testing.T) *auditedHarness {
+func newAudited(t testing.TB) *auditedHarness {
 	t.Helper()
 	h := &auditedHarness{harness: newHarness(t), dir: t.TempDir()}
 	h.openTrail()

@@ -162,7 +162,7 @@ func TestAdministrationEvents(t *testing.T) {
 func TestAdministrationOutbox(t *testing.T) {
 	h := newAudited(t)
 	call := h.service.Begin("r", Origin{})
-	call.Operation, call.other = "CreateUser", &other{source: audit.SourceIAM, identity: audit.Identity{Type: administratorType}}
+	call.Operation, call.other = "CreateUser", &other{source: audit.SourceIAM, identity: &audit.Identity{Type: administratorType}}
 	in := &CreateUserRequest{Name: "lost", Account: stranger}
 	call.tell(in.told())
 	must(h.service.CreateUser(t.Context(), call, in))(t) // and a crash before it is recorded

@@ -2,28 +2,24 @@ package ops
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/kms"
-	"github.com/kms11/kms11/policy"
 )
 
-// event is what the audit trail tells of a call and its outcome. Members of requests and answers
-// that no list of kms/gen/overrides.json names are not in it.
-func (s *Service) event(call *Call, output kms.Audited, failure error) audit.Event {
+// fillEvent makes e, which is empty, what the audit trail tells of a call and its outcome. Members of
+// requests and answers that no list of kms/gen/overrides.json names are not in it.
+func (s *Service) fillEvent(e *audit.Event, call *Call, output kms.Audited, failure error) {
 	if call.other != nil {
-		return s.otherEvent(call, "", "")
+		s.fillOtherEvent(e, call, "", "")
+		return
 	}
 	s.identify(call)
-	e := audit.Event{
-		ID: call.EventID, RequestID: call.RequestID, Time: call.Began,
-		Name: call.Operation, Region: call.Region,
-		SourceIP: call.Origin.SourceIP, UserAgent: call.Origin.UserAgent,
-		TLS:        call.Origin.TLS,
-		Parameters: call.request,
-		Service:    call.service,
-	}
+	// One by one: an event is large to be made elsewhere and copied.
+	e.ID, e.RequestID, e.Time = call.EventID, call.RequestID, call.Began
+	e.Name, e.Region = call.Operation, call.Region
+	e.SourceIP, e.UserAgent, e.TLS = call.Origin.SourceIP, call.Origin.UserAgent, call.Origin.TLS
+	e.Parameters, e.Service = call.request, call.service
 	if e.Region == "" {
 		e.Region = s.region // nobody was authenticated
 	}
@@ -46,14 +42,11 @@ func (s *Service) event(call *Call, output kms.Audited, failure error) audit.Eve
 	if call.details != nil {
 		e.Details = call.details
 	}
-	call.resources = call.resources[:0]
-	for _, k := range call.touched {
-		if k.KeyRecord != nil {
-			call.resources = append(call.resources, audit.Resource{Account: k.Account, ARN: k.arn})
+	for i := range call.touched { // the first place first
+		if k := &call.touched[i]; k.KeyRecord != nil {
+			e.Resources[i] = audit.Resource{Account: k.Account, ARN: k.arn}
 		}
 	}
-	e.Resources = call.resources
-	return e
 }
 
 // auditCode is what CloudTrail calls an error.
@@ -62,52 +55,6 @@ func auditCode(code kms.ErrorCode) string {
 		return "AccessDenied"
 	}
 	return string(code)
-}
-
-// identity tells who made a call, and the account that the event belongs to.
-func (s *Service) identity(call *Call) (audit.Identity, string) {
-	switch {
-	case call.service:
-		account := call.touched[0].Account
-		return audit.Identity{Account: account, InvokedBy: "AWS Internal"}, account
-	case call.Caller == nil:
-		return audit.Identity{Type: "Unknown"}, s.account
-	}
-	p := &call.Caller.Principal
-	i := audit.Identity{PrincipalID: p.ID, ARN: p.ARN, Account: p.Account, AccessKeyID: call.Caller.AccessKeyID}
-	if call.Via.OnBehalf { // the principal did not ask itself: a service says that it did
-		i.InvokedBy = call.Via.Principal
-	}
-	if p.Service != "" {
-		return audit.Identity{Type: "AWSService", InvokedBy: p.Service}, s.account
-	}
-	resource := p.ARN[strings.LastIndexByte(p.ARN, ':')+1:]
-	kind, name, _ := strings.Cut(resource, "/")
-	switch kind {
-	case "root":
-		i.Type, i.PrincipalID = "Root", p.Account
-	case "user":
-		i.Type, i.UserName = "IAMUser", name[strings.LastIndexByte(name, '/')+1:]
-	case "assumed-role":
-		i.Type = "AssumedRole"
-		id, _, _ := strings.Cut(p.ID, ":")
-		i.Issuer = audit.Issuer{PrincipalID: id, ARN: p.Role, Account: accountOf(p), UserName: p.Role[strings.LastIndexByte(p.Role, '/')+1:]}
-	case "federated-user":
-		i.Type = "FederatedUser"
-	case "role":
-		i.Type = "Role"
-	default:
-		i.Type = "Unknown"
-	}
-	return i, p.Account
-}
-
-// accountOf is the account of a session's role.
-func accountOf(p *policy.Principal) string {
-	if parts := strings.SplitN(p.Role, ":", 6); len(parts) == 6 {
-		return parts[4]
-	}
-	return p.Account
 }
 
 // told is what an event tells beside the request. It is part of its call, so that telling allocates

@@ -11,12 +11,12 @@ import (
 type other struct {
 	source     string
 	readOnly   bool
-	identity   audit.Identity // of callers that are no principal; its zero value: the call's Caller
-	recipient  string         // the account that the event belongs to; "": the caller's, or the default one
+	identity   *audit.Identity // of callers that are no principal; nil: the call's Caller
+	recipient  string          // the account that the event belongs to; "": the caller's, or the default one
 	parameters audit.Appender
 	response   audit.Appender // if the call succeeds; nil: nothing to tell
 	additional audit.Appender
-	resources  []audit.Resource
+	resource   audit.Resource // its zero value: none
 }
 
 // tell gives the event of a call of another API its request. It does nothing for calls without an event.
@@ -26,10 +26,17 @@ func (c *Call) tell(parameters jsonMembers) {
 	}
 }
 
-// answer gives the event of a call of another API its answer, and the resource it is about.
-func (c *Call) answer(response jsonMembers, resources ...audit.Resource) {
+// answer gives the event of a call of another API its answer.
+func (c *Call) answer(response jsonMembers) {
 	if c.other != nil {
-		c.other.response, c.other.resources = response, resources
+		c.other.response = response
+	}
+}
+
+// about says which resource a call of another API is about.
+func (c *Call) about(resource audit.Resource) {
+	if c.other != nil {
+		c.other.resource = resource
 	}
 }
 
@@ -42,19 +49,19 @@ func (c *Call) belongs(account string) {
 
 // anonymous says that nobody was authenticated.
 func (c *Call) anonymous() bool {
-	return c.Caller == nil && !c.service && (c.other == nil || c.other.identity.Type == "")
+	return c.Caller == nil && !c.service && (c.other == nil || c.other.identity == nil)
 }
 
-// otherEvent is event for a call of another API. code is empty for a success.
-func (s *Service) otherEvent(call *Call, code, message string) audit.Event {
+// fillOtherEvent is fillEvent for a call of another API. code is empty for a success.
+func (s *Service) fillOtherEvent(e *audit.Event, call *Call, code, message string) {
 	s.identify(call)
 	f := call.other
-	e := audit.Event{
+	*e = audit.Event{
 		ID: call.EventID, RequestID: call.RequestID, Time: call.Began,
 		Source: f.source, Name: call.Operation, Region: cmp.Or(call.Region, s.region),
 		SourceIP: call.Origin.SourceIP, UserAgent: call.Origin.UserAgent, TLS: call.Origin.TLS,
 		ErrorCode: code, ErrorMessage: message,
-		Parameters: f.parameters, Additional: f.additional, Resources: f.resources,
+		Parameters: f.parameters, Additional: f.additional, Resources: [2]audit.Resource{f.resource},
 		ReadOnly: f.readOnly,
 	}
 	if code == "" {
@@ -66,12 +73,12 @@ func (s *Service) otherEvent(call *Call, code, message string) audit.Event {
 	case call.Claimed != "":
 		e.Additional = jsonMembers{{"claimedAccessKeyId", call.Claimed}}
 	}
-	e.Identity, e.Recipient = f.identity, s.account
-	if f.identity == (audit.Identity{}) {
+	if f.identity != nil {
+		e.Identity, e.Recipient = f.identity, s.account
+	} else {
 		e.Identity, e.Recipient = s.identity(call)
 	}
 	e.Recipient = cmp.Or(f.recipient, e.Recipient)
-	return e
 }
 
 // concludeOther records a call of another API with its outcome, as Conclude does others.
@@ -82,6 +89,7 @@ func (s *Service) concludeOther(call *Call, code, message string) error {
 	if call.anonymous() && !s.unidentified.admit(call.Origin.SourceIP) {
 		return s.Auditable()
 	}
-	event := s.otherEvent(call, code, message)
+	var event audit.Event
+	s.fillOtherEvent(&event, call, code, message)
 	return s.record(call, &event)
 }

@@ -48,7 +48,7 @@ func (c *Call) bearer(account, provider string, token *oidc.Token) {
 	if c.other == nil {
 		return
 	}
-	c.other.identity = audit.Identity{
+	c.other.identity = &audit.Identity{
 		Type: "WebIdentityUser", PrincipalID: provider + ":" + token.Audience + ":" + token.Subject,
 		UserName: token.Subject, Provider: provider,
 	}
@@ -63,5 +63,6 @@ func (a *AssumedRole) told(call *Call, roleARN string) {
 		{"credentials", jsonMembers{{"accessKeyId", a.Credentials.ID}, {"expiration", a.Credentials.Expires}}},
 		{"provider", a.Provider}, {"audience", a.Audience}, {"packedPolicySize", a.PackedPolicySize}, {"sourceIdentity", a.SourceIdentity},
 	}
-	call.answer(answer, audit.Resource{Account: strings.Split(roleARN, ":")[4], ARN: roleARN, Type: audit.RoleType})
+	call.answer(answer)
+	call.about(audit.Resource{Account: strings.Split(roleARN, ":")[4], ARN: roleARN, Type: audit.RoleType})
 }

@@ -106,7 +106,7 @@ func (s *Service) recordOmitted() {
 	}
 	event := audit.Event{
 		ID: audit.NewID(), Time: s.now(), Source: audit.SourceTrail, Name: eventOmit, Region: s.region, Service: true,
-		Identity: audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account, Details: details,
+		Identity: &audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account, Details: details,
 	}
 	if s.audit.Append(event.Append(nil)) != nil { // the trail says what is wrong with it
 		s.unidentified.undo(details)

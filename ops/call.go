@@ -34,7 +34,6 @@ type Call struct {
 	touched    [2]key      // the keys that it found
 	details    kms.Audited // of a service event
 	told       told
-	resources  []audit.Resource
 	service    bool   // no request makes it
 	happened   bool   // of a service call: it did something
 	outboxed   bool   // the event is in the store
@@ -109,6 +108,8 @@ type Caller struct {
 	// Temporary is what there is to know of the session that temporary credentials are of; nil for all
 	// other callers.
 	Temporary *Temporary
+
+	written writtenIdentity // see settle
 }
 
 // Temporary is a session of a role with temporary credentials.

@@ -77,13 +77,11 @@ type schemeForm struct {
 	nonceSize int
 }
 
-// schemeForms is indexed by the scheme's number in the flags; 0 is no scheme.
-func schemeForms() [4]schemeForm {
-	return [4]schemeForm{
-		1: {kms.DeriveECB, 15},
-		2: {kms.DeriveSP800108, 16},
-		3: {kms.DeriveNone, 0},
-	}
+// schemeForms is indexed by the scheme's number in the flags; 0 is no scheme. Nothing writes to it.
+var schemeForms = [4]schemeForm{
+	1: {kms.DeriveECB, 15},
+	2: {kms.DeriveSP800108, 16},
+	3: {kms.DeriveNone, 0},
 }
 
 var errCiphertextForm = errors.New("not a ciphertext of this service")
@@ -95,7 +93,7 @@ func parseCiphertext(blob []byte) (ciphertext, error) {
 		return c, errCiphertextForm
 	}
 	flags := blob[1]
-	form := schemeForms()[flags&maskScheme>>shiftScheme]
+	form := schemeForms[flags&maskScheme>>shiftScheme]
 	if form.scheme == "" {
 		return c, errCiphertextForm
 	}
@@ -149,7 +147,7 @@ func (s *ExternalSealed) fits(n int) bool {
 
 // form is how the scheme appears in the blob.
 func (c *ciphertext) form() schemeForm {
-	for _, form := range schemeForms() {
+	for _, form := range schemeForms {
 		if form.scheme == c.scheme {
 			return form
 		}
@@ -163,8 +161,8 @@ func (c *ciphertext) appendHeader(to []byte, ivSize int) []byte {
 	if c.multiRegion {
 		flags |= flagMultiRegion
 	}
-	for number, form := range schemeForms() {
-		if number > 0 && form.scheme == c.scheme {
+	for number := 1; number < len(schemeForms); number++ {
+		if schemeForms[number].scheme == c.scheme {
 			flags |= byte(number << shiftScheme)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/policy"
 )
 
@@ -127,12 +128,13 @@ func TestTrailNamesTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, recipient := h.service.identity(call)
+	told, recipient := h.service.identity(call)
+	who := told.(*audit.Identity)
 	if who.ARN != userARN(account, "alice") || who.InvokedBy != "s3.amazonaws.com" || who.AccessKeyID != s3Key || recipient != account {
 		t.Errorf("the trail has %+v for %s", who, recipient)
 	}
 	alice := must(h.service.CallerOf(t.Context(), userARN(account, "alice")))(t)
-	if who, _ := h.service.identity(&Call{Caller: alice}); who.InvokedBy != "" {
+	if who, _ := h.service.identity(&Call{Caller: alice}); who.(*audit.Identity).InvokedBy != "" {
 		t.Errorf("the trail has %+v for alice herself", who)
 	}
 }

@@ -19,7 +19,7 @@ func (s *Service) RetireGrant(ctx context.Context, call *Call, in *kms.RetireGra
 	if err != nil {
 		return err
 	}
-	k, err := s.resolve(ctx, call, arnOf(id.Key))
+	k, err := s.resolve(ctx, call, id.Key.ARN())
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *Service) newGrantToken(ctx context.Context, id keystore.GrantID) (strin
 		return "", err
 	}
 	plain := append([]byte{grantTokenVersion}, raw...)
-	plain = append(plain, arnOf(id.Key)...)
+	plain = append(plain, id.Key.ARN()...)
 	sealed, err := s.domain.Seal(ctx, grantTokenPurpose, plain)
 	if err != nil {
 		return "", tokenError(err)

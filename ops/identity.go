@@ -31,38 +31,43 @@ func (s *Service) Credential(ctx context.Context, accessKeyID string) (secret st
 		}
 		return key.secret, key.caller, nil
 	}
-	record, err := s.store.AccessKey(ctx, accessKeyID)
-	if errors.Is(err, keystore.ErrNotFound) || err == nil && record.Disabled {
-		return "", nil, ErrUnknownAccessKey
-	}
-	if err != nil {
-		return "", nil, err
-	}
 	opened := s.callers.get(accessKeyID)
-	if opened == nil || opened.record != record {
-		opened = &openedKey{record: record, owner: userOf(record)}
+	if !opened.current() {
+		if opened, err = s.openAccessKey(ctx, accessKeyID); err != nil {
+			return "", nil, err
+		}
+		s.callers.put(opened.caller.AccessKeyID, opened)
 	}
-	user, err := s.store.User(ctx, opened.owner)
-	if errors.Is(err, keystore.ErrNotFound) || err == nil && !owns(user, record) {
-		return "", nil, ErrUnknownAccessKey
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	if opened.user == user {
-		return opened.secret, opened.caller, nil
-	}
-	plain, err := s.domain.Open(ctx, sealPurpose(accessKeyID), record.SealedSecret)
-	if err != nil {
-		return "", nil, tokenError(err)
-	}
-	opened = &openedKey{record: record, owner: opened.owner, user: user, secret: string(plain)}
-	clear(plain)
-	if opened.caller, err = s.userCaller(user, record.ID); err != nil {
-		return "", nil, err
-	}
-	s.callers.put(record.ID, opened)
 	return opened.secret, opened.caller, nil
+}
+
+// openAccessKey reads an access key of the store and its user.
+func (s *Service) openAccessKey(ctx context.Context, id string) (*openedKey, error) {
+	record, err := s.store.HoldAccessKey(ctx, id)
+	if errors.Is(err, keystore.ErrNotFound) || err == nil && record.Record().Disabled {
+		return nil, ErrUnknownAccessKey
+	}
+	if err != nil {
+		return nil, err
+	}
+	user, err := s.store.HoldUser(ctx, userOf(record.Record()))
+	if errors.Is(err, keystore.ErrNotFound) || err == nil && !owns(user.Record(), record.Record()) {
+		return nil, ErrUnknownAccessKey
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain, err := s.domain.Open(ctx, sealPurpose(id), record.Record().SealedSecret)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	opened := &openedKey{record: record, user: user, secret: string(plain)}
+	clear(plain)
+	if opened.caller, err = s.userCaller(user.Record(), record.Record().ID); err != nil {
+		return nil, err
+	}
+	opened.caller.settle()
+	return opened, nil
 }
 
 // owns says whether an access key is one of a user's. A user of the first content version does not
@@ -77,15 +82,16 @@ func userOf(record *keystore.AccessKeyRecord) keystore.UserID {
 	return keystore.UserID{Partition: name.partition, Account: record.Account, Name: name.name}
 }
 
-// openedKey is an access key with its secret opened. It is current while the store still gives
-// the same records.
+// openedKey is an access key with its secret opened.
 type openedKey struct {
-	record *keystore.AccessKeyRecord
-	owner  keystore.UserID // that the record names
-	user   *keystore.UserRecord
+	record keystore.Held[keystore.AccessKeyRecord]
+	user   keystore.Held[keystore.UserRecord]
 	secret string
 	caller *Caller
 }
+
+// current says whether the store still gives the same records.
+func (k *openedKey) current() bool { return k != nil && k.record.Current() && k.user.Current() }
 
 type callerCache struct {
 	mu     sync.RWMutex

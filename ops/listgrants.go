@@ -165,7 +165,7 @@ func oneOf(name, value, otherName, other string) (string, error) {
 // grantEntry is what a list says of a grant.
 func grantEntry(r *keystore.GrantRecord) kms.GrantListEntry {
 	entry := kms.GrantListEntry{
-		KeyId:                    arnOf(r.Key()),
+		KeyId:                    r.Key().ARN(),
 		GrantId:                  r.ID,
 		Name:                     r.Name,
 		CreationDate:             kms.TimestampOf(r.Created),

@@ -152,6 +152,9 @@ func TestReplicaRecord(t *testing.T) {
 	got := reflect.ValueOf(*replicaOf(primary, &keystore.KeyRecord{Region: ireland, Created: time.Unix(2, 0), Description: "own",
 		Policy: "own policy", Tags: []keystore.Tag{{Key: "own"}}}))
 	for i := range got.NumField() {
+		if !got.Type().Field(i).IsExported() {
+			continue // the ARN that was made for the record: keystore.TestARN
+		}
 		name, value := got.Type().Field(i).Name, got.Field(i).Interface()
 		want, isOwn := own[name]
 		if slices.Contains(shared, name) {

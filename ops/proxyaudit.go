@@ -40,12 +40,12 @@ func (p *Proxy) Conclude(call *Call, e *ProxyEvent, code, message string) error 
 	f := &other{source: audit.SourceXKS, readOnly: true, parameters: e}
 	call.other = f
 	if e.Authenticated {
-		f.identity = audit.Identity{Type: tenantType, PrincipalID: e.Prefix, Account: p.service.account, AccessKeyID: e.AccessKeyID}
+		f.identity = &audit.Identity{Type: tenantType, PrincipalID: e.Prefix, Account: p.service.account, AccessKeyID: e.AccessKeyID}
 	} else {
 		call.Claimed = e.AccessKeyID
 	}
 	if k, ok := e.kmsKey(); ok {
-		f.source, f.resources = audit.SourceKMS, []audit.Resource{{Account: k.id.Account, ARN: e.Key.record.KeyARN}}
+		f.source, f.resource = audit.SourceKMS, audit.Resource{Account: k.id.Account, ARN: e.Key.record.KeyARN}
 		f.recipient, call.Region = k.id.Account, k.id.Region
 	}
 	return p.service.concludeOther(call, code, message)

@@ -19,11 +19,7 @@ type key struct {
 }
 
 func keyOf(record *keystore.KeyRecord) key {
-	return key{KeyRecord: record, arn: arnOf(record.KeyID())}
-}
-
-func arnOf(id keystore.KeyID) string {
-	return kms.ARN{Partition: id.Partition, Region: id.Region, Account: id.Account, Resource: "key/" + id.ID}.String()
+	return key{KeyRecord: record, arn: record.ARN()}
 }
 
 // resolve finds the key that a KeyId of the request names: a key id, a key ARN, an alias name or
@@ -46,25 +42,25 @@ func (s *Service) resolveFor(ctx context.Context, call *Call, action, keyID stri
 			return key{}, err
 		}
 	}
-	arn, err := ref.Resolve(call.Region, call.Caller.Principal.Account)
+	owner, err := ref.Owner(call.Region, call.Caller.Principal.Account)
 	if err != nil {
 		return key{}, err
 	}
-	if arn.Account != call.Caller.Principal.Account && !operation.CrossAccount {
+	if owner != call.Caller.Principal.Account && !operation.CrossAccount {
 		return key{}, unseen(call.Caller.Principal, "kms:"+action)
 	}
 	call.asked.named(action, ref.Alias)
 	if ref.Alias != "" {
-		return s.resolveAlias(ctx, call, action, arn)
+		return s.resolveAlias(ctx, call, action, kms.AliasARN(call.Region, owner, ref.Alias))
 	}
-	record, err := s.store.Key(ctx, keystore.KeyID{Partition: arn.Partition, Account: arn.Account, Region: arn.Region, ID: ref.KeyID})
+	record, err := s.store.Key(ctx, keystore.KeyID{Partition: kms.PartitionOf(call.Region), Account: owner, Region: call.Region, ID: ref.KeyID})
 	if errors.Is(err, keystore.ErrNotFound) {
-		return key{}, missing(call, action, arn, kms.NoSuchKey)
+		return key{}, missing(call, action, kms.KeyARN(call.Region, owner, ref.KeyID), kms.NoSuchKey)
 	}
 	if err != nil {
 		return key{}, err
 	}
-	k, err := s.housed(ctx, key{KeyRecord: s.present(record), arn: arn.String()})
+	k, err := s.housed(ctx, keyOf(s.present(record)))
 	call.touch(k)
 	return k, err
 }

@@ -185,6 +185,7 @@ func (s *Service) under(role *keystore.RoleRecord, o *openedSession) (*openedSes
 		}
 		caller.Session = []*policy.Document{document}
 	}
+	caller.settle()
 	n.caller = caller
 	return &n, nil
 }

@@ -145,6 +145,11 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// nested is a request whose metadata have a member of that many brackets, in two of their own.
+func nested(deep int) string {
+	return `{"requestMetadata":{"kmsRequestId":"r","kmsOperation":"o","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `}}`
+}
+
 // TestRequestJSON: which bodies are requests at all, and by which names members count.
 func TestRequestJSON(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -181,6 +186,8 @@ func TestRequestJSON(t *testing.T) {
 		"metadata's member twice":           {`{"requestMetadata":{"kmsRequestId":"r","kmsOperation":"o","kmsOperation":"p"}}`, false},
 		"metadata in capitals":              {`{"requestMetadata":{"KMSREQUESTID":"r","kmsOperation":"o"}}`, false},
 		"metadata of a wrong type":          {`{"requestMetadata":{"kmsRequestId":7,"kmsOperation":"o"}}`, false},
+		"brackets to the last":              {nested(9998), true},
+		"a bracket too many":                {nested(9999), false},
 		"metadata that are a text":          {`{"requestMetadata":"x"}`, false},
 	} {
 		r, err := parse(opHealth, []byte(c.body))

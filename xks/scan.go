@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+
+	"github.com/kms11/kms11/kms"
 )
 
 // A scanner reads a JSON text once, from its beginning to its end, and takes no text that encoding/json
 // would not take. It is for objects of few members that are looked for by their very names: the members
 // that nobody looks for are passed over.
 type scanner struct {
-	text []byte
-	at   int
+	text  []byte
+	at    int
+	depth int // how many brackets are open
 }
 
 var errJSON = errors.New("not JSON, or not of the type that is wanted")
@@ -30,6 +33,8 @@ func members[T any](s *scanner, known []jsonMember[T], into T) error {
 	if !s.takes('{') {
 		return errJSON
 	}
+	s.depth++
+	defer func() { s.depth-- }()
 	if s.takes('}') {
 		return nil
 	}
@@ -114,66 +119,29 @@ func (s *scanner) null() bool {
 
 // str reads a string. What it gives is a part of the text wherever the string has no escape.
 func (s *scanner) str() ([]byte, error) {
-	start := s.at
-	escaped, err := s.passString()
-	if err != nil {
-		return nil, err
+	end := kms.JSONStringEnd(s.text, s.at)
+	if end < 0 {
+		return nil, errJSON
 	}
-	if !escaped {
-		return s.text[start+1 : s.at-1], nil
+	quoted := s.text[s.at:end]
+	s.at = end
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner, nil
 	}
 	var unescaped string
-	if json.Unmarshal(s.text[start:s.at], &unescaped) != nil {
+	if json.Unmarshal(quoted, &unescaped) != nil {
 		return nil, errJSON
 	}
 	return []byte(unescaped), nil
 }
 
-// passString goes behind a string, whose escapes it does not look at.
-func (s *scanner) passString() (escaped bool, err error) {
-	if s.at == len(s.text) || s.text[s.at] != '"' {
-		return false, errJSON
-	}
-	for i := s.at + 1; i < len(s.text); i++ {
-		switch c := s.text[i]; {
-		case c == '"':
-			s.at = i + 1
-			return escaped, nil
-		case c == '\\':
-			escaped = true
-			i++
-		case c < ' ':
-			return false, errJSON
-		}
-	}
-	return false, errJSON
-}
-
-// skip goes behind any value, which encoding/json judges.
+// skip goes behind any value.
 func (s *scanner) skip() error {
-	start, depth := s.at, 0
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; {
-		case c == '"':
-			if _, err := s.passString(); err != nil {
-				return err
-			}
-			continue
-		case c == '{' || c == '[':
-			depth++
-		case depth > 0 && (c == '}' || c == ']'):
-			depth--
-		case depth == 0 && (c == ',' || c == '}' || isSpace(c)):
-			return s.judged(start)
-		}
-		s.at++
-	}
-	return s.judged(start)
-}
-
-func (s *scanner) judged(start int) error {
-	if !json.Valid(s.text[start:s.at]) {
+	end := kms.JSONValueEnd(s.text, s.at, s.depth)
+	if end < 0 {
 		return errJSON
 	}
+	s.at = end
 	return nil
 }

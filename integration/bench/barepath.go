@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 
@@ -16,10 +17,10 @@ const bareKeyARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56
 // token call on one session, JSON out. No key lookup, policy, validation, encryption context, key
 // derivation, record, log or recovery. What the server costs more than this is what those cost.
 type barePath struct {
-	read  func(*http.Request) ([]byte, error)
-	mu    sync.Mutex // a session is for one call at a time
-	token *hsm.Bare
-	call  bareCall
+	read func(*http.Request) ([]byte, error)
+	mu   sync.Mutex  // a session is for one call at a time
+	keys []*hsm.Bare // of one session; a request takes one at random
+	call bareCall
 }
 
 // A bareCall is what one operation asks of the token and how it answers.
@@ -120,28 +121,36 @@ func bareCalls() map[string]bareCall {
 	}
 }
 
-// bareDecrypt decrypts one ciphertext over and over, whatever the request has: the key is made anew in
-// each process.
+// bareDecrypt decrypts one ciphertext of each key over and over, whatever the request has: the keys are made
+// anew in each process.
 func bareDecrypt(out func([]byte) ([]byte, error)) bareCall {
-	var sealed []byte
+	sealed := map[*hsm.Bare][]byte{}
 	return bareCall{kms.KeySpecSymmetricDefault,
 		func(t *hsm.Bare, _ *bareRequest) (_ []byte, err error) {
-			if sealed == nil {
-				if sealed, err = t.Encrypt(make([]byte, plaintextSize)); err != nil {
+			if sealed[t] == nil {
+				if sealed[t], err = t.Encrypt(make([]byte, plaintextSize)); err != nil {
 					return nil, err
 				}
 			}
-			return t.Decrypt(sealed)
+			return t.Decrypt(sealed[t])
 		},
 		out}
 }
 
 func (f floor) newBarePath(call bareCall) (http.Handler, error) {
-	t, err := f.open(call.spec)
+	first, err := f.open(call.spec)
 	if err != nil {
 		return nil, err
 	}
-	return &barePath{read: verifiedBody(floorVerifier()), token: t, call: call}, nil
+	b := &barePath{read: verifiedBody(floorVerifier()), keys: []*hsm.Bare{first}, call: call}
+	for len(b.keys) < f.keys {
+		another, err := first.Beside()
+		if err != nil {
+			return nil, err
+		}
+		b.keys = append(b.keys, another)
+	}
+	return b, nil
 }
 
 func (b *barePath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -163,7 +172,7 @@ func (b *barePath) answer(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	b.mu.Lock()
-	made, err := b.call.do(b.token, &in)
+	made, err := b.call.do(b.keys[rand.IntN(len(b.keys))], &in)
 	b.mu.Unlock()
 	if err != nil {
 		return nil, err

@@ -91,6 +91,25 @@ func TestFloorRefuses(t *testing.T) {
 // libraries are files that a process has mapped which calls a token of a kind.
 var libraries = map[string]string{"softhsm": "libsofthsm2.so", "nss": "libsoftokn3.so"}
 
+// TestKeysOfBarePath has bare paths with several keys answer: what one key encrypted, another would not decrypt.
+func TestKeysOfBarePath(t *testing.T) {
+	kind, err := tokenKindOf(testedKind())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range xksFloors(3) {
+		if err := f.startFloor(t.Context(), kind, t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.window(t.Context(), 2, 40); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+		if err := f.proc.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestServer has a server of each sort that is measured, the plain one and one with a proxy, answer a
 // window of requests on a token of the kind, and sees that it loaded the library of that kind alone.
 func TestServer(t *testing.T) {

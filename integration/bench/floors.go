@@ -23,11 +23,12 @@ func floorIdentity() identity {
 	return identity{accessKeyID: "AKIABENCH", secret: "bench-secret", region: "us-east-1"}
 }
 
-// A floor is what a process of this program is to be: one of the subjects, its kind of token and a
-// directory of its own for that.
+// A floor is what a process of this program is to be: one of the subjects, its kind of token, how many keys
+// a bare path has on it, and a directory of its own for that.
 type floor struct {
 	name string
 	kind tokenKind
+	keys int
 	dir  string
 }
 
@@ -35,11 +36,12 @@ type floor struct {
 const (
 	floorEnv      = "KMS11_BENCH_FLOOR"
 	floorTokenEnv = "KMS11_BENCH_TOKEN"
+	floorKeysEnv  = "KMS11_BENCH_KEYS"
 	floorDirEnv   = "KMS11_BENCH_DIR"
 )
 
 func (f floor) environment() []string {
-	return environment(floorEnv+"="+f.name, floorTokenEnv+"="+f.kind.name, floorDirEnv+"="+f.dir)
+	return environment(floorEnv+"="+f.name, floorTokenEnv+"="+f.kind.name, floorKeysEnv+"="+strconv.Itoa(f.keys), floorDirEnv+"="+f.dir)
 }
 
 // runFloor is this process as the floor that its environment says.
@@ -48,7 +50,11 @@ func runFloor() error {
 	if err != nil {
 		return err
 	}
-	return floor{name: os.Getenv(floorEnv), kind: kind, dir: os.Getenv(floorDirEnv)}.run()
+	keys, err := strconv.Atoi(os.Getenv(floorKeysEnv))
+	if err != nil {
+		return err
+	}
+	return floor{name: os.Getenv(floorEnv), kind: kind, keys: keys, dir: os.Getenv(floorDirEnv)}.run()
 }
 
 // open makes the floor's token with a key of the spec.

@@ -19,6 +19,7 @@ type subject struct {
 	name, title string
 	floor       bool
 	bare        string // the floor that is the bare path of the operation; "" for the first one
+	keys        int    // of a bare path; 0 is 1
 	operation   string // what the server is asked for, or a floor gets
 	body        string
 	proc        *process
@@ -178,7 +179,7 @@ func (s *subject) startFloor(ctx context.Context, kind tokenKind, dir string) er
 	if err != nil {
 		return err
 	}
-	p, err := startProcess(ctx, s.name, dir, floor{s.name, kind, dir}.environment(), self)
+	p, err := startProcess(ctx, s.name, dir, floor{s.name, kind, max(s.keys, 1), dir}.environment(), self)
 	if err != nil {
 		return err
 	}

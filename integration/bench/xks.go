@@ -14,21 +14,16 @@ import (
 
 // XKSReport is what -xks measures.
 type XKSReport struct {
-	Bare    []XKSBare   `json:"bare,omitempty"`
 	Results []XKSResult `json:"results,omitempty"`
 	Sustain []XKSLoad   `json:"sustain,omitempty"`
 }
 
-// XKSBare is a bare path, beside the operations with so many key objects. It has one key itself.
-type XKSBare struct {
-	Result
-	Keys int `json:"keys"`
-}
-
-// XKSResult is one operation with so many key objects in the token.
+// XKSResult is one operation with so many key objects in the token. Its bare path, measured right before it in
+// each round, has as many keys, of which a request takes one at random as it does here.
 type XKSResult struct {
 	Result
-	Floor string  `json:"bare"` // name of its bare path
+	Floor Result  `json:"bare"`
+	Ratio float64 `json:"ratio"`
 	TLS   bool    `json:"tls"`
 	Keys  int     `json:"keys"`
 	P50   float64 `json:"p50_ms"`
@@ -60,13 +55,17 @@ var xksSubjects = []struct{ name, title, path, bare string }{
 	{"xks-health", "XKS health", "/health", "bare-xks"},
 }
 
-// xksFloors are the bare paths.
-func xksFloors() []*subject {
-	return []*subject{
+// xksFloors are the bare paths with so many keys.
+func xksFloors(keys int) []*subject {
+	floors := []*subject{
 		{name: "bare-xks", title: "bare path, XKS encrypt", floor: true, operation: "xks-encrypt"},
 		{name: "bare-xks-checked", title: "bare path, XKS encrypt, integrity value", floor: true, operation: "xks-encrypt"},
 		{name: "bare-xks-decrypt", title: "bare path, XKS decrypt", floor: true, operation: "xks-decrypt"},
 	}
+	for _, f := range floors {
+		f.keys = keys
+	}
+	return floors
 }
 
 const xksBenchPrefix = "/bench"
@@ -97,37 +96,43 @@ func measureXKS(ctx context.Context, opts options, dir string) (report *XKSRepor
 	if opts.sustain > 0 {
 		return report, report.sustain(ctx, opts, dir)
 	}
-	floors := xksFloors()
-	stopFloors, err := startAll(ctx, opts, dir, floors)
-	defer func() { err = errors.Join(err, stopFloors()) }()
-	if err != nil {
-		return nil, err
-	}
 	servers, stop, err := startXKS(ctx, opts, dir)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return nil, err
 	}
 	for _, keys := range opts.xksKeys {
-		for _, x := range servers {
-			if err := x.fill(keys); err != nil {
-				return nil, err
-			}
-		}
-		firstBare, first := len(report.Bare), len(report.Results)
-		for range opts.rounds {
-			if err := report.round(ctx, opts, keys, floors, servers, firstBare, first); err != nil {
-				return nil, err
-			}
+		if err := report.withKeys(ctx, opts, filepath.Join(dir, fmt.Sprint("bare-", keys)), keys, servers); err != nil {
+			return nil, err
 		}
 	}
 	for i := range report.Results {
-		report.Results[i].sample = median(report.Results[i].Samples)
-	}
-	for i := range report.Bare {
-		report.Bare[i].sample = median(report.Bare[i].Samples)
+		r := &report.Results[i]
+		r.sample, r.Floor.sample, r.Ratio = median(r.Samples), median(r.Floor.Samples), ratio(&r.Result, &r.Floor)
 	}
 	return report, nil
+}
+
+// withKeys measures with so many keys, of the servers and of bare paths that it starts.
+func (report *XKSReport) withKeys(ctx context.Context, opts options, dir string, keys int, servers []*xksServer) (err error) {
+	for _, x := range servers {
+		if err := x.fill(keys); err != nil {
+			return err
+		}
+	}
+	floors := xksFloors(keys)
+	stop, err := startAll(ctx, opts, dir, floors)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return err
+	}
+	first := len(report.Results)
+	for range opts.rounds {
+		if err := report.round(ctx, opts, keys, floors, servers, first); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startXKS starts a server with a proxy without TLS and one with it.
@@ -165,23 +170,16 @@ func (report *XKSReport) sustain(ctx context.Context, opts options, dir string) 
 	return nil
 }
 
-// round adds one sample, with so many keys, to the results from first on and to the bare paths from firstBare on;
-// the first round makes them.
-func (report *XKSReport) round(ctx context.Context, opts options, keys int, floors []*subject, servers []*xksServer, firstBare, first int) error {
-	nextBare, next := firstBare, first
+// round adds one sample, with so many keys, to the results from first on; the first round makes them.
+func (report *XKSReport) round(ctx context.Context, opts options, keys int, floors []*subject, servers []*xksServer, first int) error {
+	next := first
 	for _, concurrency := range opts.concurrency {
-		for _, f := range floors {
-			taken, err := warmed(func() (sample, error) { return f.window(ctx, concurrency, opts.requests) })
-			if err != nil {
-				return fmt.Errorf("%s: %w", f.name, err)
-			}
-			if nextBare == len(report.Bare) {
-				report.Bare = append(report.Bare, XKSBare{Result{Name: f.name, Title: f.title, Floor: true, Concurrency: concurrency}, keys})
-			}
-			report.Bare[nextBare].Samples = append(report.Bare[nextBare].Samples, taken)
-			nextBare++
-		}
 		for _, s := range xksSubjects {
+			floor := floors[slices.IndexFunc(floors, func(f *subject) bool { return f.name == s.bare })]
+			bare, err := warmed(func() (sample, error) { return floor.window(ctx, concurrency, opts.requests) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", floor.name, err)
+			}
 			for _, x := range servers {
 				var times *latencies
 				taken, err := warmed(func() (taken sample, err error) {
@@ -193,12 +191,14 @@ func (report *XKSReport) round(ctx context.Context, opts options, keys int, floo
 				}
 				if next == len(report.Results) {
 					report.Results = append(report.Results, XKSResult{
-						Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency}, Floor: s.bare, TLS: x.tls != nil, Keys: keys,
+						Result: Result{Name: s.name, Title: s.title, Concurrency: concurrency},
+						Floor:  Result{Name: floor.name, Title: floor.title, Floor: true, Concurrency: concurrency},
+						TLS:    x.tls != nil, Keys: keys,
 					})
 				}
 				r := &report.Results[next]
 				next++
-				r.Samples = append(r.Samples, taken)
+				r.Samples, r.Floor.Samples = append(r.Samples, taken), append(r.Floor.Samples, bare)
 				r.P50, r.P99 = max(r.P50, times.at(0.5)), max(r.P99, times.at(0.99)) // of the worst round
 			}
 		}
@@ -328,21 +328,9 @@ func (report *XKSReport) print(w io.Writer) {
 	if len(report.Results) == 0 {
 		return
 	}
-	type place struct {
-		floor             string
-		keys, concurrency int
-	}
-	bare := map[place]float64{}
-	for _, r := range report.Bare {
-		bare[place{r.Name, r.Keys, r.Concurrency}] = r.CPUMicros
-		fmt.Fprintf(w, "floor: %s, beside %d keys, concurrency %d: CPU %.1f µs, %.0f requests/s\n", r.Title, r.Keys, r.Concurrency, r.CPUMicros, r.PerSecond)
-	}
-	fmt.Fprintf(w, "\n%-36s  %5s  %4s  %11s  %7s  %7s  %10s  %7s  %7s\n", "", "keys", "TLS", "concurrency", "CPU µs", "/ bare", "requests/s", "p50 ms", "p99 ms")
+	fmt.Fprintf(w, "\n%-36s  %5s  %4s  %11s  %7s  %7s  %6s  %10s  %7s  %7s\n", "", "keys", "TLS", "concurrency", "bare µs", "CPU µs", "/ bare", "requests/s", "p50 ms", "p99 ms")
 	for _, r := range report.Results {
-		over := 0.0
-		if floor := bare[place{r.Floor, r.Keys, r.Concurrency}]; floor > 0 {
-			over = r.CPUMicros / floor
-		}
-		fmt.Fprintf(w, "%-36s  %5d  %4t  %11d  %7.1f  %7.2f  %10.0f  %7.2f  %7.2f\n", r.Title, r.Keys, r.TLS, r.Concurrency, r.CPUMicros, over, r.PerSecond, r.P50, r.P99)
+		fmt.Fprintf(w, "%-36s  %5d  %4t  %11d  %7.1f  %7.1f  %6.2f  %10.0f  %7.2f  %7.2f\n",
+			r.Title, r.Keys, r.TLS, r.Concurrency, r.Floor.CPUMicros, r.CPUMicros, r.Ratio, r.PerSecond, r.P50, r.P99)
 	}
 }

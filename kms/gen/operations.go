@@ -39,7 +39,7 @@ var keyMembers = []string{"KeyId", "TargetKeyId", "DestinationKeyId"}
 
 func emitOperations(s *source, m *model) {
 	s.line("// operations is the table of all operations by name. Nothing writes to it.")
-	s.line("var operations = map[string]Operation{")
+	s.line("var operations = map[string]*Operation{")
 	for _, name := range m.operationNames() {
 		op := m.Operations[name]
 		input := m.Shapes[op.Input].Members
