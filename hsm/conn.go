@@ -19,7 +19,8 @@ type conn struct {
 	all         []*session // of all lanes; constant once the conn is in use
 	numbering   sync.Mutex // held where the handle of a session is set, or read by another's user
 	stale       atomic.Bool
-	tick        atomic.Pointer[chan struct{}] // closed for those who wait for a session to look around: see wake
+	dead        chan struct{}                 // closed when stale
+	tick        atomic.Pointer[chan struct{}] // see wake
 	drained     chan struct{}                 // closed when the sessions are closed after that
 	loaded      sync.Map                      // tenant to *loaded or *shelf: the objects of each domain and vault
 
@@ -34,8 +35,7 @@ var errStale = errors.New("the connection to the token was replaced")
 
 // do runs fn with a session of its own. A token that says that something is lost is not believed at
 // once: while the session is there, fn runs again. A lost session is opened anew and fn runs once
-// more, so fn must be fit to run several times. fn must not call do. The wait for a session ends with ctx,
-// at the next tick.
+// more, so fn must be fit to run several times. fn must not call do. The wait for a session ends with ctx.
 func (c *conn) do(ctx context.Context, l lane, fn func(*session) error) error {
 	gate := &c.token.module.gate
 	if err := gate.enter(ctx); err != nil {
@@ -146,6 +146,7 @@ func (c *conn) retire() {
 	if c.stale.Swap(true) {
 		return
 	}
+	close(c.dead)
 	c.wake()
 	c.token.background.Go(c.drain)
 }

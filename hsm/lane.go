@@ -1,6 +1,9 @@
 package hsm
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A lane is a set of sessions for one sort of call, so that short calls never queue behind long
 // ones.
@@ -15,10 +18,13 @@ const (
 	laneCount
 )
 
-// take gives a session of a lane, in the order of asking. Who waits has no case for ctx in its select: the
-// channel of a request's context would be made for this wait alone, and costs as much as the hand-over.
+// take gives a session of a lane, in the order of asking. The wait ends with ctx and with the conn.
 func (c *conn) take(ctx context.Context, l lane) (*session, error) {
-	s, err := c.await(ctx, l)
+	wait := c.wait
+	if l == laneShort {
+		wait = c.waitShort
+	}
+	s, err := wait(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +35,35 @@ func (c *conn) take(ctx context.Context, l lane) (*session, error) {
 	return s, nil
 }
 
-// await waits for a session of a lane.
-func (c *conn) await(ctx context.Context, l lane) (*session, error) {
+// worth says why no session of c should be used for ctx any more.
+func (c *conn) worth(ctx context.Context) error {
+	if c.stale.Load() {
+		return errStale
+	}
+	return ctx.Err()
+}
+
+// wait is for lanes whose calls take long.
+func (c *conn) wait(ctx context.Context, l lane) (*session, error) {
+	select {
+	case s := <-c.lanes[l]:
+		return s, nil
+	default:
+	}
+	select {
+	case s := <-c.lanes[l]:
+		return s, nil
+	case <-c.dead:
+		return nil, errStale
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// waitShort has no case for ctx in its select: the channel of a request's context would be made for this
+// wait alone, and costs as much as the hand-over of the session. Who waits looks at ctx at every tick, and
+// then asks anew.
+func (c *conn) waitShort(ctx context.Context, l lane) (*session, error) {
 	for {
 		select {
 		case s := <-c.lanes[l]:
@@ -49,16 +82,10 @@ func (c *conn) await(ctx context.Context, l lane) (*session, error) {
 	}
 }
 
-// worth says why no session of c should be used for ctx any more.
-func (c *conn) worth(ctx context.Context) error {
-	if c.stale.Load() {
-		return errStale
-	}
-	return ctx.Err()
-}
+// tickInterval is how long the end of a context may go unseen by who waits for a short call's session.
+const tickInterval = 50 * time.Millisecond
 
-// wake has all who wait for a session see whether they still should. The watchdog calls it at every
-// tick.
+// wake has all who wait for a short call's session see whether they still should.
 func (c *conn) wake() {
 	next := make(chan struct{})
 	close(*c.tick.Swap(&next))

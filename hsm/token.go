@@ -192,7 +192,10 @@ func (t *Token) connect() (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{token: t, slot: slot, incarnation: t.module.incarnation, drained: make(chan struct{})}
+	c := &conn{
+		token: t, slot: slot, incarnation: t.module.incarnation,
+		dead: make(chan struct{}), drained: make(chan struct{}),
+	}
 	tick := make(chan struct{})
 	c.tick.Store(&tick)
 	if err := c.openLanes(pin, sizes); err != nil {

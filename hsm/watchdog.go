@@ -88,22 +88,24 @@ func (s *session) overdue(now int64) bool {
 // watch looks after the calls of the token's present conn and those who wait to make one, and after the
 // library's memory, until Close.
 func (t *Token) watch() {
-	interval := max(min(t.config.CallLimit/4, time.Second), time.Millisecond)
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+	looks := time.NewTicker(max(min(t.config.CallLimit/4, time.Second), time.Millisecond))
+	defer looks.Stop()
+	ticks := time.NewTicker(tickInterval)
+	defer ticks.Stop()
 	for {
 		select {
 		case <-t.closing:
 			return
-		case <-ticker.C:
-		}
-		if c := t.conn.Load(); c != nil {
-			c.wake()
-			if c.overdue(t.since()) {
+		case <-ticks.C:
+			if c := t.conn.Load(); c != nil {
+				c.wake()
+			}
+		case <-looks.C:
+			if c := t.conn.Load(); c != nil && c.overdue(t.since()) {
 				t.markDown(c, errHangs)
 			}
+			t.endLeak()
 		}
-		t.endLeak()
 	}
 }
 
