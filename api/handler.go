@@ -6,7 +6,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -70,7 +69,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	m := begin(h.meter)
 	defer m.end()
-	requestID := newRequestID()
+	requestID := kms.NewRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	buffer := h.buffers.Get().(*bytes.Buffer)
 	defer h.release(buffer)
@@ -257,10 +256,4 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text)
-}
-
-func newRequestID() string {
-	var random [16]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
-	return kms.FormatUUID(random)
 }

@@ -63,7 +63,7 @@ const (
 func (h *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := begin(h.meter)
 	defer m.end()
-	requestID := newRequestID()
+	requestID := kms.NewRequestID()
 	w.Header()["X-Amzn-Requestid"] = []string{requestID}
 	call := h.service.BeginSTS(requestID, originOf(r))
 	answer, err := h.invoke(w, r, call)

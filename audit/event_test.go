@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kms11/kms11/kms"
 )
 
 func TestEvent(t *testing.T) {
@@ -155,7 +157,7 @@ func TestQueryAlias(t *testing.T) {
 
 // BenchmarkEvent is the making of a record as Encrypt makes one.
 func BenchmarkEvent(b *testing.B) {
-	e := Event{ID: NewID(), RequestID: NewID(), Time: time.Now(), Name: "Encrypt", Region: "us-east-1",
+	e := Event{ID: kms.NewRequestID(), RequestID: kms.NewRequestID(), Time: time.Now(), Name: "Encrypt", Region: "us-east-1",
 		Identity: &Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/alice", Account: "111122223333", UserName: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"},
 		SourceIP: "127.0.0.1", UserAgent: "aws-sdk-go-v2/1.47.7 os/linux lang/go#1.26.4 md/GOOS#linux md/GOARCH#amd64 api/kms#1.62.4", ReadOnly: true, Recipient: "111122223333",
 		Resources: [2]Resource{{Account: "111122223333", ARN: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}}}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms11/kms11/kms"
 	"github.com/kms11/kms11/testkit"
 )
 
@@ -102,7 +103,7 @@ func (tt *testTrail) append(trail *Trail, n int) {
 }
 
 func testEvent(i int) []byte {
-	e := Event{ID: NewID(), RequestID: NewID(), Time: time.Unix(1_800_000_000+int64(i), 0), Name: "Encrypt", Region: "us-east-1",
+	e := Event{ID: kms.NewRequestID(), RequestID: kms.NewRequestID(), Time: time.Unix(1_800_000_000+int64(i), 0), Name: "Encrypt", Region: "us-east-1",
 		Identity: &Identity{Type: "IAMUser", ARN: "arn:aws:iam::111122223333:user/alice", Account: "111122223333", UserName: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"},
 		SourceIP: "127.0.0.1", UserAgent: "test", ReadOnly: true, Recipient: "111122223333",
 		Resources: [2]Resource{{Account: "111122223333", ARN: fmt.Sprintf("arn:aws:kms:us-east-1:111122223333:key/%012d", i)}}}

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"crypto/rand"
 	"strconv"
 
 	"github.com/kms11/kms11/kms"
@@ -46,7 +45,7 @@ func (d details) AppendAudit(b []byte) []byte {
 // ownEvent is an event of the trail itself.
 func (t *Trail) ownEvent(name string, d details) []byte {
 	e := Event{
-		ID: NewID(), Time: t.now(), Source: SourceTrail, Name: name, Region: t.c.Region, Service: true,
+		ID: kms.NewRequestID(), Time: t.now(), Source: SourceTrail, Name: name, Region: t.c.Region, Service: true,
 		Identity:  &Identity{Account: t.c.Account, InvokedBy: internal},
 		Recipient: t.c.Account,
 	}
@@ -54,11 +53,4 @@ func (t *Trail) ownEvent(name string, d details) []byte {
 		e.Details = d
 	}
 	return e.Append(nil)
-}
-
-// NewID makes the id of an event.
-func NewID() string {
-	var random [16]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the program instead
-	return kms.FormatUUID(random)
 }

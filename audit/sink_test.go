@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kms11/kms11/kms"
 )
 
 // collector is a server that takes records, unless it is told to fail.
@@ -145,7 +147,7 @@ func TestSlowSink(t *testing.T) {
 	tt := newTestTrail(t)
 	sink := &stuck{free: make(chan struct{})}
 	trail := tt.open(inMode(Async), func(c *Config) { c.Sinks = []Sink{sink} })
-	large := Event{ID: NewID(), Name: "PutKeyPolicy", Parameters: details{{"policy", strings.Repeat("x", 90<<10)}}}
+	large := Event{ID: kms.NewRequestID(), Name: "PutKeyPolicy", Parameters: details{{"policy", strings.Repeat("x", 90<<10)}}}
 	event := large.Append(nil)
 	n := sinkQueue/len(event) + 10
 	for range n {

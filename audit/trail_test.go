@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kms11/kms11/kms"
 )
 
 func modes() []Mode { return []Mode{Strict, Async} }
@@ -309,7 +311,7 @@ func TestRecorded(t *testing.T) {
 	ids := map[string]bool{"not-there": true}
 	for range 10 {
 		// A caller may choose parameters that look like an id.
-		e := Event{ID: NewID(), Name: "Encrypt", Parameters: details{{"eventID", "chosen"}}}
+		e := Event{ID: kms.NewRequestID(), Name: "Encrypt", Parameters: details{{"eventID", "chosen"}}}
 		ids[e.ID] = true
 		if err := trail.Append(e.Append(nil)); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kms11/kms11/audit"
 	"github.com/kms11/kms11/keystore"
+	"github.com/kms11/kms11/kms"
 )
 
 // administratorType is the type of an administrator's identity in events. CloudTrail has none for
@@ -24,7 +25,7 @@ type administration struct {
 // administer runs a command and records it. The answer is withheld where there is no record of it. A
 // command that changes the store does so by Service.update with the call that it is given.
 func (s *Service) administer(origin Origin, a administration, do func(call *Call) (answer any, err error)) (answer any, err error) {
-	call := s.Begin(audit.NewID(), origin)
+	call := s.Begin(kms.NewRequestID(), origin)
 	call.Operation = a.event
 	call.other = &other{
 		source: a.source, readOnly: a.readOnly,
@@ -103,7 +104,7 @@ func (s *Service) recordIdentities(set *identitySet) error {
 		return nil
 	}
 	event := audit.Event{
-		ID: audit.NewID(), Time: s.now(), Source: audit.SourceAdmin, Name: "LoadIdentities", Region: s.region, Service: true,
+		ID: kms.NewRequestID(), Time: s.now(), Source: audit.SourceAdmin, Name: "LoadIdentities", Region: s.region, Service: true,
 		Identity: &audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account,
 		Details: jsonMembers{{"users", len(set.users)}, {"roles", len(set.roles)}, {"accessKeys", len(set.keys)}},
 	}

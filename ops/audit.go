@@ -23,7 +23,7 @@ func (s *Service) Begin(requestID string, origin Origin) *Call {
 // identify gives a call that Begin did not make what an event needs.
 func (s *Service) identify(call *Call) {
 	if call.EventID == "" {
-		call.EventID, call.Began = audit.NewID(), s.now()
+		call.EventID, call.Began = kms.NewRequestID(), s.now()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kms11/kms11/audit"
+	"github.com/kms11/kms11/kms"
 )
 
 // Records of requests that nobody was authenticated for are the only ones that anyone who reaches a
@@ -105,7 +106,7 @@ func (s *Service) recordOmitted() {
 		return
 	}
 	event := audit.Event{
-		ID: audit.NewID(), Time: s.now(), Source: audit.SourceTrail, Name: eventOmit, Region: s.region, Service: true,
+		ID: kms.NewRequestID(), Time: s.now(), Source: audit.SourceTrail, Name: eventOmit, Region: s.region, Service: true,
 		Identity: &audit.Identity{Account: s.account, InvokedBy: "AWS Internal"}, Recipient: s.account, Details: details,
 	}
 	if s.audit.Append(event.Append(nil)) != nil { // the trail says what is wrong with it
