@@ -42,13 +42,15 @@ func OpenBare(_ context.Context, t *Token, spec kms.KeySpec) (*Bare, error) {
 	return b, nil
 }
 
-// Beside is a Bare of the same session with a key of its own, of the same spec. Only one of those that
-// share a session makes calls at a time.
-func (b *Bare) Beside() (*Bare, error) {
-	other := &Bare{session: b.session, spec: b.spec}
-	var err error
-	other.key, err = other.makeKey()
-	return other, err
+// Resting is a Bare of the same session with an AES key that rests in the token under a name and is used by a
+// copy, as an ObjectKey is. Only one of those that share a session makes calls at a time.
+func (b *Bare) Resting(name string) (*Bare, error) {
+	o, err := b.session.generateObjectKey(URI{Object: name})
+	if err != nil {
+		return nil, err
+	}
+	used, err := b.session.sessionCopy(o, func(c object) (object, error) { return b.session.harden(c) })
+	return &Bare{session: b.session, spec: b.spec, key: used}, err
 }
 
 func (b *Bare) makeKey() (object, error) {

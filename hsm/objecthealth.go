@@ -192,7 +192,7 @@ func (c *conn) probe(ctx context.Context) error {
 			return c.healthy(err)
 		}
 		if len(found) == 0 {
-			if err := s.generateObjectKey(URI{Object: probeLabel}); err != nil {
+			if _, err := s.generateObjectKey(URI{Object: probeLabel}); err != nil {
 				return err
 			}
 			if found, err = s.findProbe(); err != nil || len(found) == 0 {

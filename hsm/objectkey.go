@@ -363,11 +363,12 @@ func (t *Token) GenerateObjectKey(ctx context.Context, u URI) error {
 		case !errors.Is(err, ErrNotFound):
 			return err
 		}
-		return s.generateObjectKey(u)
+		_, err := s.generateObjectKey(u)
+		return err
 	})
 }
 
-func (s *session) generateObjectKey(u URI) error {
+func (s *session) generateObjectKey(u URI) (object, error) {
 	id := u.ID
 	if len(id) == 0 {
 		id = []byte(u.Object)
@@ -375,8 +376,7 @@ func (s *session) generateObjectKey(u URI) error {
 	kind := messageKeyKind
 	o, err := s.generateKey(kind.generate, kind.sized(placement{resting: true, id: id, label: u.Object}))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = s.harden(o)
-	return err
+	return s.harden(o)
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,4 +59,44 @@ func TestFirstAccount(t *testing.T) {
 	first("", "555555555555")
 	first("999999999999", "999999999999")
 	first("222222222222", "")
+
+	// Who edits the first user's record must not make another account the default one.
+	spoil(t, engine, "/555555555555/", "/zoe")
+	if store, err = keystore.Open(t.Context(), engine, plainMAC{}, keystore.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if account, err := firstAccount(t.Context(), store, "aws", ""); !errors.Is(err, keystore.ErrTampered) || !strings.Contains(err.Error(), "555555555555") {
+		t.Errorf("got %q, %v", account, err)
+	}
+	first("555555555555", "555555555555")
+	first("999999999999", "999999999999")
+}
+
+// spoil edits the records whose keys have both texts.
+func spoil(t *testing.T, engine keystore.Engine, account, name string) {
+	t.Helper()
+	spoilt := 0
+	err := engine.Update(t.Context(), func(tx keystore.EngineTx) error {
+		var pairs []keystore.Pair
+		for pair, err := range tx.Scan(nil, nil) {
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(pair.Key), account) && strings.Contains(string(pair.Key), name) {
+				pairs = append(pairs, keystore.Pair{Key: bytes.Clone(pair.Key), Value: bytes.Clone(pair.Value)})
+			}
+		}
+		for _, pair := range pairs {
+			pair.Value[len(pair.Value)-1] ^= 1
+			if err := tx.Put(pair.Key, pair.Value); err != nil {
+				return err
+			}
+			spoilt++
+		}
+		return nil
+	})
+	if err != nil || spoilt != 1 {
+		t.Fatalf("%v, %d records", err, spoilt)
+	}
 }

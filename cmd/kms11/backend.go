@@ -173,13 +173,15 @@ func (b *backend) settleAccount(ctx context.Context, c *Config) error {
 
 // firstAccount gives the account of the keystore's first user, who is the administrator that it was
 // made with: that user cannot be deleted. With an account it gives that one, "" if it has no user.
-// A user's record that was tampered with does not keep the others from being served.
+// A user's record that was tampered with does not keep the others from being served, unless it may be the first
+// user's, in another account.
 func firstAccount(ctx context.Context, store *keystore.Store, partition, only string) (first string, err error) {
 	accounts, err := store.Accounts(ctx, partition)
 	if err != nil {
 		return "", err
 	}
 	var created time.Time
+	unread := map[string]error{} // account to what is wrong with a user's record there
 	for _, account := range accounts {
 		if only != "" && account != only {
 			continue
@@ -196,6 +198,7 @@ func firstAccount(ctx context.Context, store *keystore.Store, partition, only st
 				after = name
 				user, err := store.User(ctx, keystore.UserID{Partition: partition, Account: account, Name: name})
 				if errors.Is(err, keystore.ErrTampered) {
+					unread[account] = err
 					continue
 				}
 				if err != nil {
@@ -205,6 +208,14 @@ func firstAccount(ctx context.Context, store *keystore.Store, partition, only st
 					first, created = account, user.Created
 				}
 			}
+		}
+	}
+	for account, err := range unread {
+		if first == "" && len(unread) == 1 {
+			return account, nil
+		}
+		if account != first {
+			return "", fmt.Errorf("%w: the default account may be %s: set account to the one that the keystore was made with", err, account)
 		}
 	}
 	return first, nil

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/kms11/kms11/hsm"
@@ -29,6 +31,10 @@ type bareCall struct {
 	do   func(*hsm.Bare, *bareRequest) ([]byte, error)
 	out  func([]byte) ([]byte, error)
 }
+
+// restingPrefix begins the names of bare paths whose keys rest in the token and are used by copies, as those of
+// the external key store proxy are.
+const restingPrefix = "bare-xks"
 
 type bareRequest struct {
 	KeyId             string
@@ -142,13 +148,17 @@ func (f floor) newBarePath(call bareCall) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &barePath{read: verifiedBody(floorVerifier()), keys: []*hsm.Bare{first}, call: call}
+	b := &barePath{read: verifiedBody(floorVerifier()), call: call}
+	if !strings.HasPrefix(f.name, restingPrefix) {
+		b.keys = []*hsm.Bare{first}
+		return b, nil
+	}
 	for len(b.keys) < f.keys {
-		another, err := first.Beside()
+		key, err := first.Resting(fmt.Sprint("bench-", len(b.keys)))
 		if err != nil {
 			return nil, err
 		}
-		b.keys = append(b.keys, another)
+		b.keys = append(b.keys, key)
 	}
 	return b, nil
 }

@@ -19,7 +19,7 @@ type XKSReport struct {
 }
 
 // XKSResult is one operation with so many key objects in the token. Its bare path, measured right before it in
-// each round, has as many keys, of which a request takes one at random as it does here.
+// each round, has as many in its own token, of which a request takes one at random as it does here.
 type XKSResult struct {
 	Result
 	Floor Result  `json:"bare"`
