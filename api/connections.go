@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -90,36 +89,12 @@ func (l *limitedListener) Close() error {
 // limitedConn gives its place back when it is closed.
 type limitedConn struct {
 	net.Conn
-	leave   func()
-	writeBy atomic.Int64 // the write deadline, in nanoseconds since 1970
-}
-
-// writeSlack is how much earlier than asked for a write may be given up.
-const writeSlack = 5 * time.Second
-
-// SetWriteDeadline leaves a deadline as it is that is about the one asked for. Every request of a server asks for a
-// new one, and each costs the change of a timer.
-func (c *limitedConn) SetWriteDeadline(t time.Time) error {
-	at := t.UnixNano()
-	if t.IsZero() {
-		at = 0
-	}
-	if later := time.Duration(at - c.writeBy.Load()); at != 0 && later >= 0 && later < writeSlack {
-		return nil
-	}
-	c.writeBy.Store(at)
-	return c.Conn.SetWriteDeadline(t)
+	leave func()
 }
 
 func (c *limitedConn) Close() error {
 	defer c.leave()
 	return c.Conn.Close()
-}
-
-// SetDeadline implements net.Conn.
-func (c *limitedConn) SetDeadline(t time.Time) error {
-	c.writeBy.Store(0) // the next write deadline is set, whatever it is
-	return c.Conn.SetDeadline(t)
 }
 
 // NetConn gives the connection itself.

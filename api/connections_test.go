@@ -2,12 +2,10 @@ package api
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -175,47 +173,4 @@ func TestClosingWhileFull(t *testing.T) {
 	if len(listener.places) != 0 {
 		t.Error("a place was not given back")
 	}
-}
-
-// TestWriteDeadline has writes end when they should although not every deadline is set.
-func TestWriteDeadline(t *testing.T) {
-	inner, other := net.Pipe() // a write waits for its reader
-	defer other.Close()
-	conn := &limitedConn{Conn: inner, leave: func() {}}
-	defer conn.Close()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	timesOut := func(when string) {
-		t.Helper()
-		if _, err := conn.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: %v", when, err)
-		}
-	}
-	passes := func(when string) {
-		t.Helper()
-		go func() { _, _ = other.Read(make([]byte, 1)) }()
-		if _, err := conn.Write([]byte("x")); err != nil {
-			t.Errorf("%s: %v", when, err)
-		}
-	}
-	hour := time.Now().Add(time.Hour)
-	must(conn.SetWriteDeadline(hour))
-	must(conn.SetWriteDeadline(hour.Add(writeSlack / 2)))
-	passes("before a far deadline")
-	must(conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)))
-	timesOut("after a nearer one")
-	must(conn.SetWriteDeadline(hour))
-	passes("once there is time again")
-	must(conn.SetDeadline(time.Unix(1, 0)))
-	timesOut("after a deadline for all")
-	must(conn.SetWriteDeadline(hour))
-	passes("once there is time for writing again")
-	must(conn.SetWriteDeadline(time.Unix(1, 0)))
-	timesOut("after a past one")
-	must(conn.SetWriteDeadline(time.Time{}))
-	passes("without one")
 }

@@ -18,7 +18,8 @@ const (
 	laneCount
 )
 
-// take gives a session of a lane, in the order of asking. The wait ends with ctx and with the conn.
+// take gives a session of a lane, in the order of asking but for those who wait for a short one across the same
+// tick. The wait ends with ctx and with the conn.
 func (c *conn) take(ctx context.Context, l lane) (*session, error) {
 	wait := c.wait
 	if l == laneShort {
@@ -43,7 +44,7 @@ func (c *conn) worth(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// wait is for lanes whose calls take long.
+// wait is for calls that take long, and for waits that do.
 func (c *conn) wait(ctx context.Context, l lane) (*session, error) {
 	select {
 	case s := <-c.lanes[l]:
@@ -60,32 +61,31 @@ func (c *conn) wait(ctx context.Context, l lane) (*session, error) {
 	}
 }
 
-// waitShort has no case for ctx in its select: the channel of a request's context would be made for this
-// wait alone, and costs as much as the hand-over of the session. Who waits looks at ctx at every tick, and
-// then asks anew.
+// waitShort begins without a case for ctx in its select: the channel of a request's context would be made for
+// this wait alone, and costs as much as the hand-over of the session. Who still waits at the next tick has a
+// wait that is worth it, and waits on as for a long call: it keeps its turn from there on.
 func (c *conn) waitShort(ctx context.Context, l lane) (*session, error) {
-	for {
-		select {
-		case s := <-c.lanes[l]:
-			return s, nil
-		default:
-		}
-		tick := *c.tick.Load() // before stale is looked at, so that the wake after it is not missed
-		if err := c.worth(ctx); err != nil {
-			return nil, err
-		}
-		select {
-		case s := <-c.lanes[l]:
-			return s, nil
-		case <-tick:
-		}
+	select {
+	case s := <-c.lanes[l]:
+		return s, nil
+	default:
+	}
+	tick := *c.tick.Load() // before stale is looked at, so that the wake after it is not missed
+	if err := c.worth(ctx); err != nil {
+		return nil, err
+	}
+	select {
+	case s := <-c.lanes[l]:
+		return s, nil
+	case <-tick:
+		return c.wait(ctx, l)
 	}
 }
 
 // tickInterval is how long the end of a context may go unseen by who waits for a short call's session.
 const tickInterval = 50 * time.Millisecond
 
-// wake has all who wait for a short call's session see whether they still should.
+// wake has all who began to wait for a short call's session since the last wake see whether they still should.
 func (c *conn) wake() {
 	next := make(chan struct{})
 	close(*c.tick.Swap(&next))
