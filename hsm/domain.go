@@ -43,7 +43,7 @@ type member struct {
 	// lacks are the domain's keys that the token is not to have, while a rotation adds it to the domain
 	// or takes it out; nil until its keys were looked for once. It is never changed, only replaced.
 	lacks atomic.Pointer[map[keyRef]bool]
-	// latest is what load found last, on the present conn as a rule; nil once the domain is closed.
+	// latest is what load found last, on the present conn as a rule: it counts for its own conn only.
 	latest atomic.Pointer[loaded]
 }
 

@@ -82,7 +82,8 @@ func (c *conn) waitShort(ctx context.Context, l lane) (*session, error) {
 	}
 }
 
-// tickInterval is how long the end of a context may go unseen by who waits for a short call's session.
+// tickInterval is how long the end of a context may go unseen by who waits for a short call's session, while the
+// library is not being initialised again: then all calls wait.
 const tickInterval = 50 * time.Millisecond
 
 // wake has all who began to wait for a short call's session since the last wake see whether they still should.

@@ -31,8 +31,8 @@ type watched struct {
 	hangs atomic.Bool   // it is past that
 
 	// The watchdog's own: the call that it saw in flight last, as in calls, and when it saw that first.
-	seen  uint64
-	since int64
+	seen   uint64
+	seenAt int64
 }
 
 // run runs fn, watched, with the limit of the conn's token.
@@ -68,9 +68,9 @@ func (s *session) patient() { s.limit.Store(int64(s.conn.token.config.PairLimit)
 func (s *session) overdue(now int64) bool {
 	call := s.calls.Load()
 	if call != s.seen {
-		s.seen, s.since = call, now
+		s.seen, s.seenAt = call, now
 	}
-	if call%2 == 0 || now-s.since <= s.limit.Load() {
+	if call%2 == 0 || now-s.seenAt <= s.limit.Load() {
 		return false
 	}
 	if s.hangs.CompareAndSwap(false, true) {

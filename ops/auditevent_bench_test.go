@@ -28,7 +28,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Fatal(err)
 	}
 	caller.AccessKeyID = "AKIAIOSFODNN7EXAMPLE"
-	caller.settle()
+	caller.writeIdentity()
 	request := &kms.EncryptRequest{KeyId: keyID, EncryptionAlgorithm: "SYMMETRIC_DEFAULT"}
 	output := &kms.EncryptResponse{KeyId: keyID}
 	origin := Origin{SourceIP: "192.0.2.1", UserAgent: "aws-sdk-go-v2/1.47.7 os/linux lang/go#1.26.4 md/GOOS#linux md/GOARCH#amd64 api/kms#1.62.4"}

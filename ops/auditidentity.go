@@ -74,6 +74,8 @@ type writtenIdentity struct {
 // AppendAudit implements audit.Appender.
 func (w *writtenIdentity) AppendAudit(b []byte) []byte { return append(b, w.text...) }
 
-// settle writes down what the events of a caller's requests have in common. It is for callers that are
+// writeIdentity writes down what the events of a caller's requests have in common. It is for callers that are
 // kept: from here on nothing of them changes.
-func (c *Caller) settle() { c.written = writtenIdentity{of: c, text: c.identity().AppendAudit(nil)} }
+func (c *Caller) writeIdentity() {
+	c.written = writtenIdentity{of: c, text: c.identity().AppendAudit(nil)}
+}

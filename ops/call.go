@@ -109,7 +109,7 @@ type Caller struct {
 	// other callers.
 	Temporary *Temporary
 
-	written writtenIdentity // see settle
+	written writtenIdentity // see writeIdentity
 }
 
 // Temporary is a session of a role with temporary credentials.

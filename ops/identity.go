@@ -66,7 +66,7 @@ func (s *Service) openAccessKey(ctx context.Context, id string) (*openedKey, err
 	if opened.caller, err = s.userCaller(user.Record(), record.Record().ID); err != nil {
 		return nil, err
 	}
-	opened.caller.settle()
+	opened.caller.writeIdentity()
 	return opened, nil
 }
 

@@ -171,7 +171,7 @@ func (s *Service) useAccessKey(ctx context.Context, set *identitySet, user *keys
 	if err != nil {
 		return err
 	}
-	caller.settle()
+	caller.writeIdentity()
 	set.keys[key.ID] = &fileKey{secret: secret, disabled: key.Disabled, user: user, caller: caller, sealedBy: hsm.SealVersion(key.Sealed)}
 	return nil
 }

@@ -241,7 +241,7 @@ func (s *Service) MappedCaller(ctx context.Context, arn, session string) (*Calle
 	if err != nil {
 		return nil, err
 	}
-	made.caller.settle()
+	made.caller.writeIdentity()
 	s.mapped.mu.Lock()
 	defer s.mapped.mu.Unlock()
 	if s.mapped.callers == nil || len(s.mapped.callers) >= mappedBound {

@@ -185,7 +185,7 @@ func (s *Service) under(role *keystore.RoleRecord, o *openedSession) (*openedSes
 		}
 		caller.Session = []*policy.Document{document}
 	}
-	caller.settle()
+	caller.writeIdentity()
 	n.caller = caller
 	return &n, nil
 }
