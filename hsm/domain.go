@@ -43,8 +43,6 @@ type member struct {
 	// lacks are the domain's keys that the token is not to have, while a rotation adds it to the domain
 	// or takes it out; nil until its keys were looked for once. It is never changed, only replaced.
 	lacks atomic.Pointer[map[keyRef]bool]
-	// latest is what load found last, on the present conn as a rule: it counts for its own conn only.
-	latest atomic.Pointer[loaded]
 }
 
 // OpenDomain finds the domain's objects on every token by CKA_ID, makes sure that they can
@@ -234,9 +232,6 @@ func (m *member) with(fn func(*loaded) error) func(*conn) error {
 
 // on gives the domain's objects on c.
 func (m *member) on(c *conn) *loaded {
-	if l := m.latest.Load(); l != nil && l.conn == c {
-		return l
-	}
 	if l, ok := c.loaded.Load(m); ok {
 		return l.(*loaded)
 	}

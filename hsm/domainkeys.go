@@ -117,7 +117,6 @@ func (m *member) load(c *conn, s *session) error {
 		return err
 	}
 	c.loaded.Store(m, l)
-	m.latest.Store(l)
 	return nil
 }
 

@@ -21,13 +21,18 @@ const (
 // take gives a session of a lane, in the order of asking but for those who wait for a short one across the same
 // tick. The wait ends with ctx and with the conn.
 func (c *conn) take(ctx context.Context, l lane) (*session, error) {
-	wait := c.wait
-	if l == laneShort {
-		wait = c.waitShort
-	}
-	s, err := wait(ctx, l)
-	if err != nil {
-		return nil, err
+	var s *session
+	select {
+	case s = <-c.lanes[l]:
+	default:
+		wait := c.wait
+		if l == laneShort {
+			wait = c.waitShort
+		}
+		var err error
+		if s, err = wait(ctx, l); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.worth(ctx); err != nil {
 		c.lanes[l] <- s
@@ -49,11 +54,6 @@ func (c *conn) wait(ctx context.Context, l lane) (*session, error) {
 	select {
 	case s := <-c.lanes[l]:
 		return s, nil
-	default:
-	}
-	select {
-	case s := <-c.lanes[l]:
-		return s, nil
 	case <-c.dead:
 		return nil, errStale
 	case <-ctx.Done():
@@ -65,11 +65,6 @@ func (c *conn) wait(ctx context.Context, l lane) (*session, error) {
 // this wait alone, and costs as much as the hand-over of the session. Who still waits at the next tick has a
 // wait that is worth it, and waits on as for a long call: it keeps its turn from there on.
 func (c *conn) waitShort(ctx context.Context, l lane) (*session, error) {
-	select {
-	case s := <-c.lanes[l]:
-		return s, nil
-	default:
-	}
 	tick := *c.tick.Load() // before stale is looked at, so that the wake after it is not missed
 	if err := c.worth(ctx); err != nil {
 		return nil, err

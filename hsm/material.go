@@ -226,7 +226,6 @@ func (l *loaded) destroy(o object) {
 
 // unload destroys the domain's session objects.
 func (l *loaded) unload() {
-	l.member.latest.CompareAndSwap(l, nil)
 	l.pairs.close()
 	l.imports.close()
 	l.cache.drop(func(handleKey) bool { return true })

@@ -38,7 +38,7 @@ func decodeRequest(body []byte, into structure) error {
 	if !utf8.Valid(body) {
 		return SerializationException.Err()
 	}
-	body = body[skipSpace(body, 0):]
+	body = body[JSONSpaceEnd(body, 0):]
 	if byteAt(body, 0) != '{' && !json.Valid(body) { // an object is judged where it is split
 		return SerializationException.Err()
 	}

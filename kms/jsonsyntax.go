@@ -43,13 +43,13 @@ func JSONValueEnd(text []byte, i, depth int) int {
 // further element; next is then the index after the closing bracket.
 func nextElement(text []byte, i int, bracket byte, first bool) (name []byte, next int, closed bool) {
 	const toClosing = '}' - '{' // and ']' - '['
-	i = skipSpace(text, i)
+	i = JSONSpaceEnd(text, i)
 	switch c := byteAt(text, i); {
 	case c == bracket+toClosing:
 		return nil, i + 1, true
 	case first:
 	case c == ',':
-		i = skipSpace(text, i+1)
+		i = JSONSpaceEnd(text, i+1)
 	default:
 		return nil, -1, false
 	}
@@ -60,11 +60,11 @@ func nextElement(text []byte, i int, bracket byte, first bool) (name []byte, nex
 	if end < 0 {
 		return nil, -1, false
 	}
-	colon := skipSpace(text, end)
+	colon := JSONSpaceEnd(text, end)
 	if byteAt(text, colon) != ':' {
 		return nil, -1, false
 	}
-	return text[i:end], skipSpace(text, colon+1), false
+	return text[i:end], JSONSpaceEnd(text, colon+1), false
 }
 
 // byteAt gives zero, which JSON has no use for, behind the end of text.
@@ -75,7 +75,8 @@ func byteAt(text []byte, i int) byte {
 	return 0
 }
 
-func skipSpace(text []byte, i int) int {
+// JSONSpaceEnd gives the index after the white space, if there is any, that begins at i.
+func JSONSpaceEnd(text []byte, i int) int {
 	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
 		i++
 	}

@@ -45,8 +45,8 @@ func FuzzJSONValueEnd(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		end := JSONValueEnd(text, skipSpace(text, 0), 0)
-		if got := end >= 0 && skipSpace(text, end) == len(text); got != json.Valid(text) {
+		end := JSONValueEnd(text, JSONSpaceEnd(text, 0), 0)
+		if got := end >= 0 && JSONSpaceEnd(text, end) == len(text); got != json.Valid(text) {
 			t.Errorf("%q: taken %v, by encoding/json %v", text, got, !got)
 		}
 		if end >= 0 && !json.Valid(text[:end]) {
@@ -90,7 +90,7 @@ func FuzzDecodeSyntax(f *testing.F) {
 func rewritten(t *testing.T, body []byte) []byte {
 	t.Helper()
 	var split any = json.RawMessage(body)
-	if body[skipSpace(body, 0)] == '{' {
+	if body[JSONSpaceEnd(body, 0)] == '{' {
 		members := map[string]json.RawMessage{}
 		if err := json.Unmarshal(body, &members); err != nil {
 			t.Fatal(err)

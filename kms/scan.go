@@ -12,7 +12,7 @@ func eachElement(text value, visit func(name, val value)) bool {
 	for i, first := 1, true; ; first = false {
 		name, start, closed := nextElement(text, i, text[0], first)
 		if closed {
-			return skipSpace(text, start) == len(text)
+			return JSONSpaceEnd(text, start) == len(text)
 		}
 		if start < 0 {
 			return false

@@ -89,13 +89,7 @@ func (s *scanner) end() bool {
 	return s.at == len(s.text)
 }
 
-func (s *scanner) space() {
-	for s.at < len(s.text) && isSpace(s.text[s.at]) {
-		s.at++
-	}
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+func (s *scanner) space() { s.at = kms.JSONSpaceEnd(s.text, s.at) }
 
 // takes passes a byte of the grammar with the space on both its sides, if it is the next.
 func (s *scanner) takes(c byte) bool {
